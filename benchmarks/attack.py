@@ -40,9 +40,9 @@ def _client(server_url: str, token: str) -> httpx.AsyncClient:
 
 
 async def _attack(client: httpx.AsyncClient, index: int, statuses: Counter[int]) -> None:
-    """Send requests of all SHAPES in turn, with new operands, until cancelled; count the statuses of the answers.
+    """Send expensive requests with new operands until cancelled; count the statuses of the answers.
 
-    ``index`` is the number of this attacker. It keeps the operands of different attackers apart.
+    ``index``, the number of this attacker, selects its operands and the first of its requests.
     """
     attempt = 0
     while True:
@@ -77,7 +77,7 @@ def _attacking_process(url: str, token: str, report: Connection) -> None:
 
 
 async def _probe(client: httpx.AsyncClient, path: str, until: float) -> list[float]:
-    """Request a path again and again until the time ``until``; return the latencies in seconds.
+    """Request a path again and again until ``perf_counter`` reaches ``until``; return the latencies in seconds.
 
     In each request, a new number replaces ``{}`` in the path. Raises HTTPStatusError for an error status.
     """
@@ -100,7 +100,7 @@ async def _probe_all(server: Server, token: str) -> tuple[list[float], list[floa
 
 
 def attack() -> None:
-    """Print the latencies of /healthz and of another user's small calculations during the attack."""
+    """Print the latencies of /healthz and of a user's small calculations while another user attacks."""
     context = multiprocessing.get_context("spawn")
     with pycalc() as server:
         attacker, victim = log_in(server, "mallory"), log_in(server, "alice")

@@ -96,7 +96,7 @@ def measured(cases: Iterator[Case]) -> Iterator[Measured]:
 def drawn(operation: str, kind: str) -> Iterator[Case]:
     """Yield random calculations of one operation, or random expressions for "evaluate".
 
-    ``kind`` selects the value itself, a residue ("mod"), a summary or, for powers only, a value with a "precision".
+    ``kind`` is "value", "mod" (a residue), "summary" or, for powers only, "precision" (a rounded value).
     """
     random = Random(20261129)  # noqa: S311  # operands, not secrets
     drawing = Drawing(random)

@@ -71,7 +71,7 @@ async def _measure(server: Server, tokens: list[str]) -> None:
 
 
 async def _open(server: Server, tokens: list[str], delays: list[float]) -> list[asyncio.Transport]:
-    """Open _EACH event streams with each token, _OPENING at a time, and return their connections.
+    """Open several event streams with each token, and return their connections.
 
     Each stream adds the delays of its events to ``delays``.
     """

@@ -164,7 +164,7 @@ def _download(server: Server, path: str, headers: Mapping[str, str]) -> tuple[in
 
 
 def _waits(server: Server, process: subprocess.Popen[bytes]) -> Iterator[float]:
-    """Yield the latency of each request to ``/healthz`` until the process ends."""
+    """Request ``/healthz`` until the process ends; yield the latency of each request in milliseconds."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     while process.poll() is None:
         started = perf_counter()

@@ -48,7 +48,7 @@ def seconds(task: Task) -> float:
 def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of F(n), a task that computes F(n) by GMP, and a maker of tasks that use ``decimal``.
 
-    The maker takes the number of doublings, counted from the last, for which its task uses ``decimal`` instead of GMP.
+    The maker takes a number k. Its task uses ``decimal`` instead of GMP for the last k doublings.
     """
     return (
         fibonacci_digits(n),
@@ -60,7 +60,7 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of n!, a task that computes n! by GMP, and a maker of tasks that use ``decimal``.
 
-    The maker takes the number of squarings, counted from the last, for which its task uses ``decimal`` instead of GMP.
+    The maker takes a number k. Its task uses ``decimal`` instead of GMP for the last k squarings.
     """
     return (
         factorial_digits(n),
@@ -72,7 +72,7 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
 def power_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     """Return the number of digits of 3^n, a task that computes 3^n by GMP, and a maker of tasks that use ``decimal``.
 
-    The maker takes the number of squarings, counted from the last, for which its task uses ``decimal`` instead of GMP.
+    The maker takes a number k. Its task uses ``decimal`` instead of GMP for the last k squarings.
     """
     return (
         int(n * LOG_3) + 1,
@@ -98,7 +98,8 @@ def switch_over(name: str, tasks: Callable[[int], tuple[int, Task, Callable[[int
 def costs(name: str, raws: list[dict[str, str]], precisions: Sequence[int] = (50,)) -> None:
     """Print pairs: the number of digits of a result, and the seconds to compute and verify it.
 
-    ``name`` is the operation's, and each of ``raws`` maps the names of its operands to their texts.
+    ``name`` is the operation's. Each of ``raws`` maps the names of the operands to their texts. Each is computed with
+    each of ``precisions``.
     """
     operation = THREE[name]
     points = []

@@ -99,7 +99,7 @@ def _bytes_in_use(file: Path) -> int:
 
 
 def greedy(seconds: float = 600.0, **lower: str) -> Finding:
-    """Use one account as greedily as possible while timing another user; project what it takes to a whole day.
+    """Let one account use all that its limits allow, and time another user; project the account's use to a whole day.
 
     ``lower`` holds limits that replace the default ones, so that a short drill reaches them.
     """

@@ -85,7 +85,7 @@ def address_requests() -> Iterator[bytes]:
 
 
 async def _keep_asking(port: int, requests: Iterator[bytes], until: float, seen: Counter[int]) -> None:
-    """Send one request after the other until the time ``until``, and count the statuses; reconnect after a failure."""
+    """Send requests until ``monotonic`` reaches ``until``, and count the statuses; reconnect after a failure."""
     while monotonic() < until:
         with suppress(OSError, Unanswered, ValueError, TimeoutError):
             connection = await Connection.open(port)
@@ -98,7 +98,7 @@ async def _keep_asking(port: int, requests: Iterator[bytes], until: float, seen:
 
 
 async def _read_slowly(port: int, token: str, until: float) -> None:
-    """Request batches with long answers, and read each answer at one byte a second."""
+    """Request batches with long answers until ``monotonic`` reaches ``until``; read a byte of the answer a second."""
     items: list[dict[str, object]] = [{"operation": "pow", "input": {"x": "2", "y": "3300"}} for _ in range(900)]
     sent = request("/batch", {"Authorization": f"Bearer {token}", **_JSON}, "POST", _batch(items))
     while monotonic() < until:
@@ -135,7 +135,7 @@ def _attack(port: int, token: str, seconds: float, report: Pipe) -> None:
 def attacked(
     attack: Callable[[int, str, float, Pipe], None], port: int, token: str, seconds: float
 ) -> Iterator[Callable[[], Counter[Any]]]:
-    """Run hostile clients during the ``with`` block; yield a function that waits for them and returns their counts."""
+    """Run ``attack`` in a process during the ``with`` block; yield a function that waits for the report."""
     context = multiprocessing.get_context("spawn")
     report, remote = context.Pipe()
     process = context.Process(target=attack, args=(port, token, seconds, remote))
@@ -148,7 +148,7 @@ def attacked(
 
 
 async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: Counter[int]) -> list[float]:
-    """Send one request after the other, with pauses, until the time ``until``; return the latencies in seconds."""
+    """Send requests with pauses until ``monotonic`` reaches ``until``; return the latencies in seconds."""
     connection, latencies = await Connection.open(port), []
     while monotonic() < until:
         if not connection.usable:
@@ -162,7 +162,7 @@ async def _timed(port: int, requests: Iterator[bytes], until: float, statuses: C
 
 
 async def others(port: int, token: str, seconds: float) -> tuple[list[float], list[float], Counter[int]]:
-    """Request calculations and health checks; return the latencies of each kind in seconds, and counts of statuses."""
+    """Request calculations and health checks for ``seconds``; return both latencies in seconds, and the statuses."""
     until, statuses = monotonic() + seconds, Counter[int]()
     bearer = {"Authorization": f"Bearer {token}"}
     small = (request(f"/pow/{number}/2", bearer) for number in count(10_000))

@@ -76,7 +76,7 @@ def killing_several(rounds: int = 50) -> Finding:
 
 
 async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, int], dict[str, int]]:
-    """Kill the service in ``rounds`` rounds; return all requests, and the figures and the faults by name."""
+    """Kill the service in ``rounds`` rounds; return all requests, and the figures and faults for the finding."""
     ledger, chance = Ledger(), random.Random()  # noqa: S311  # moments, not secrets
     with service.start(access_token_seconds=A_DAY) as server:
         token, port = log_in(server), server.port

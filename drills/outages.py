@@ -65,7 +65,7 @@ class Readings:
 
     @property
     def failed(self) -> str:
-        """Return a text that counts the read requests without a 200, by path and status; empty if there are none."""
+        """Return the number of failed read requests by path and status, as a text; "" if none failed."""
         return ", ".join(f"{times} x {what}" for what, times in self.statuses.items() if not what.endswith(" 200"))
 
 

@@ -51,7 +51,7 @@ class _Seen:
 
 
 def redis_stops(way: str, requests: int = 1_000) -> Finding:
-    """Take Redis away and bring it back; after each change, judge the next ``requests`` requests to each service.
+    """Take Redis away and bring it back; after each change, compare ``requests`` requests with and without Redis.
 
     ``way``, a key of WAYS, says how Redis is taken away.
     """
@@ -113,7 +113,8 @@ def _readiness(client: httpx.Client) -> str:
 async def _latencies_after(seen: _Seen, step: Callable[[], None], requests: int) -> list[list[float]]:
     """Call ``step``; return the latencies of the next ``requests`` answers of each service.
 
-    Some of these answers are to requests that were sent before the step.
+    ``step`` takes Redis away, brings it back, or waits until it is used. The first answers may be to requests that were
+    sent before the call.
     """
     begun = len(min(seen.seconds.values(), key=len))
     await asyncio.to_thread(step)
@@ -144,7 +145,10 @@ async def _load(services: Sequence[Server]) -> AsyncIterator[_Seen]:
 
 
 def _slower(times: list[list[float]]) -> list[str]:
-    """Return the statistics in which the service with Redis was too slow, compared with the one without."""
+    """Return the statistics of the latencies that are too high with Redis, compared with those without.
+
+    ``times`` holds the latencies with Redis, then those without.
+    """
     found = []
     for name, (most, noise) in _LIMITS.items():
         with_redis, without = (_statistic(each, name) for each in times)

@@ -50,7 +50,7 @@ def retrying(rounds: int = 200) -> Finding:
 
 
 async def _rounds(data: Path, rounds: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Kill a server and retry its requests, ``rounds`` times. Return the figures and the faults by name."""
+    """Kill a server and retry its requests, ``rounds`` times. Return the figures and faults for the finding."""
     chance = random.Random()  # noqa: S311  # moments, not secrets
     start = partial(pycalc, data=data, port=free_port(), access_token_seconds=A_DAY)
     with start() as server:

@@ -117,8 +117,8 @@ class DomainError(PycalcError):
 class ResultTooLarge(PycalcError):
     """The result, or a part of an expression, has or may have more than ``limit`` digits.
 
-    ``digits`` is the number of the result's digits, ``leading`` and ``trailing`` are its first and last 20. Each is
-    None if it is unknown.
+    ``digits`` is the number of the result's digits, ``leading`` has the first 20 and ``trailing`` the last 20 of them.
+    Each is None if it is unknown.
     """
 
     code = "result-too-large"
@@ -149,7 +149,7 @@ class Unauthorized(PycalcError):
 
 
 class InvalidToken(Unauthorized):
-    """The access token or API key is invalid, expired or revoked, or its account is gone, disabled or just changed."""
+    """The access token or API key is not valid, or its account was deleted or changed during the request."""
 
 
 class RefreshTokenReused(Unauthorized):
@@ -378,4 +378,4 @@ class EventsRefused(PycalcError):
 
 
 class VerificationFailed(PycalcError):
-    """A computed result failed its verification, or its digest is not the recorded one. It must not be sent."""
+    """A computed result failed its verification, or differs from the recorded result. It must not be sent."""

@@ -166,7 +166,8 @@ def redis_server(request: pytest.FixtureRequest) -> AnyRedis:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give Redis 5 s to answer, because a busy machine may be slow and these tests do not measure time.
 
-    Leases are renewed only after 20 s, so that no renewal adds to the commands that a test counts.
+    A process's lease on a result is renewed only after 20 s, because a renewal would be one of the Redis commands that
+    some tests count.
     """
     times = Times(answer=5.0, store=5.0, lease=60.0, renewal=20.0)
     monkeypatch.setattr(RedisCache, "of_url", partial(RedisCache.of_url, times=times))

@@ -104,7 +104,7 @@ async def _calculate(port: int, token: str) -> int:
 
 
 def _lags(server: Server) -> dict[float, float]:
-    """Return the cumulative histogram of the consumer's lag: the number of batches up to each bound in seconds."""
+    """Return how many batches the consumer counted with a lag of at most each bound, by the bound in seconds."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     samples = (sample for family in families for sample in family.samples if sample.name == _LAG)

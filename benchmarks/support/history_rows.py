@@ -64,7 +64,7 @@ class History(NamedTuple):
         return datetime.fromtimestamp(self.moment_ms(share) / 1000, UTC).isoformat(timespec="milliseconds")
 
     def cursor(self, share: float) -> str:
-        """Return the cursor after which only a share (0 to 1) of the rows follows, the oldest ones."""
+        """Return a cursor that skips the newest rows; a share (0 to 1) of all rows follows it."""
         return text_of_id(first_id_of_ms(self.moment_ms(share)))
 
 

@@ -111,7 +111,7 @@ def _generator() -> Path:
 
 
 def _tokens(url: str, data: Path) -> tuple[str, str]:
-    """Register an admin, and the user ``another`` of schemathesis.toml. Return the admin's token and an API key."""
+    """Register an admin, and a user whom schemathesis.toml names. Return the admin's token and API key."""
     with httpx.Client(base_url=url) as client:
         admin = new_admin(client, data)
         client.post("/register", json=registration("another")).raise_for_status()
@@ -165,8 +165,9 @@ def _generated_requests(stack: ExitStack, folder: Path, seconds: str) -> dict[st
 def main(tools: Path, seconds: str) -> int:
     """Run every check; print its outcome and its time; return 1 when one fails, else 0.
 
-    Schemathesis runs at the same time as the other checks. It tests the logout operations in a short run of their own,
-    and ``seconds`` limits its main run. ``tools`` is the virtual environment that holds the tools.
+    Schemathesis runs at the same time as the other checks. It tests the logout operations in a separate short run,
+    because they end the session. ``seconds`` limits its main run. ``tools`` is the virtual environment that holds the
+    tools.
     """
     folders = (tools / "node_modules" / ".bin", tools / "bin")
     os.environ["PATH"] = os.pathsep.join([*map(str, folders), os.environ["PATH"]])

@@ -30,7 +30,7 @@ def _checkov(framework: str, *arguments: str) -> str:
 
 
 class _Infrastructure:
-    """The checks of deploy/gcp. Those that need ``terraform init`` share one copy of the folder, with its plans."""
+    """The checks of deploy/gcp. Those that need ``terraform init`` share a copy of the folder and the plans."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack

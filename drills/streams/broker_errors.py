@@ -1,7 +1,7 @@
 """Drills with broker errors: requests continue, and the log, a metric and /readyz report the error.
 
-Each drill waits until /readyz reports the error, but at most a minute. At least ``seconds`` seconds later, it repairs
-the error.
+Each drill causes an error, and waits at most a minute until /readyz reports it. After ``seconds`` more seconds or a
+little longer, the drill repairs the error.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class _Reports:
 def deleted_topic(kind: str, seconds: float = 30.0) -> Finding:
     """Delete the topic under load; later create it again in Kafka, or delete its subscriptions in Pub/Sub.
 
-    In Kafka, the option ``create=false`` of the stream's URL keeps the service from creating the topic itself.
+    In Kafka, the option ``create=false`` of the stream's URL keeps the service from creating the topic itself. In
+    Pub/Sub, the service creates the topic and the subscriptions again once the subscriptions are deleted.
     """
     with place(kind, "create=false" if kind == "kafka" else "") as where:
         return deleted_topic_at(where, seconds)

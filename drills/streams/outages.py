@@ -23,7 +23,7 @@ _OLDEST = "pycalc_outbox_oldest_seconds"
 
 @dataclass(slots=True)
 class _Seen:
-    """The observations of a drill, from all its rounds: an outage of the broker in each."""
+    """The observations of all outages of the broker in a drill."""
 
     calm: list[tuple[float, float]] = field(default_factory=list)
     # The beginning and end of each outage, by ``monotonic``.

@@ -1,6 +1,6 @@
-"""A drill with an event that the broker refuses, and a message that is no event: both are dead-lettered, others arrive.
+"""A drill with an event that the broker refuses, and a message that is no event: only they are dead-lettered.
 
-Below, this message is called the foreign message.
+The message that is no event is called the foreign message.
 """
 
 from __future__ import annotations
@@ -130,7 +130,10 @@ async def _await_dead_letters(running: Scene, relay: Relay, letters: SqlDeadLett
 
 
 async def too_large(running: Scene) -> tuple[Exchange, str]:
-    """Request a calculation whose event is larger than SMALL_LIMIT; return the request, and the event's id."""
+    """Request a calculation whose event exceeds SMALL_LIMIT, the lowered message limit of the topic.
+
+    Return the request, and the event's id.
+    """
     exchange = running.ledger.ask()
     exponent, modulus = (secrets.randbelow(9 * 10**980) + 10**980 for _ in range(2))
     connection = await Connection.open(running.server.port)

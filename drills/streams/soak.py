@@ -33,7 +33,7 @@ _RESTARTS, _AWAY_SECONDS = 6, 5.0
 
 @dataclass(slots=True)
 class _Samples:
-    """Resident memory and open descriptors of the service, from the end of the warm-up to the end."""
+    """Samples of the service's resident memory and open descriptors, taken after the warm-up."""
 
     memory_mib: list[float] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
@@ -60,8 +60,8 @@ def soak_at(
 ) -> Finding:
     """Load a service for ``seconds`` and meanwhile restart its database and its cache, and pause Kafka, in turn.
 
-    Each of the three is stopped ``restarts`` times. Memory, descriptors and latencies are not judged before a sixth of
-    the time has passed.
+    Each of the three is stopped ``restarts`` times. The first sixth of the time is a warm-up, in which memory,
+    descriptors and latencies are not judged.
     """
     samples = _Samples()
     with ExitStack() as stack:

@@ -59,7 +59,10 @@ def make(where: Place) -> None:
 
 @contextmanager
 def deleted(where: Place) -> Iterator[None]:
-    """Delete the topic. After the ``with`` block, create it again in Kafka, or delete its subscriptions in Pub/Sub."""
+    """Delete the topic. After the ``with`` block, create it again in Kafka, or delete its subscriptions in Pub/Sub.
+
+    In Pub/Sub, the service then creates the topic and the subscriptions again.
+    """
     name = _topic(where)
     if isinstance(where.broker, Kafka):
         admin = _admin(where.broker)

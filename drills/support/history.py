@@ -88,7 +88,7 @@ async def not_counted(url: str, token: str, rows: int, seconds: float = 60.0) ->
 
 
 def in_sqlite(file: Path) -> Iterator[Row]:
-    """Yield the rows in the file of a stopped service; raises ValueError when the file is damaged."""
+    """Yield the history rows in the SQLite file of a stopped service; raises ValueError when the file is damaged."""
     with closing(sqlite3.connect(file)) as database:
         found = database.execute("PRAGMA integrity_check").fetchall()
         if found != [("ok",)]:
@@ -98,7 +98,7 @@ def in_sqlite(file: Path) -> Iterator[Row]:
 
 
 def outbox_in_sqlite(file: Path) -> int:
-    """Return the number of events in the file's outbox."""
+    """Return the number of events in the outbox of an SQLite file."""
     with closing(sqlite3.connect(file)) as database:
         waiting: int = database.execute("SELECT count(*) FROM outbox").fetchone()[0]
         return waiting

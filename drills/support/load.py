@@ -95,7 +95,7 @@ class Load:
     def __init__(self, ledger: Ledger, token: str, *, patient: bool, workers: bool = True) -> None:
         """Prepare the clients. With ``workers``, some of their requests need a worker process.
 
-        When the server cannot be reached, ``patient`` clients try again, and others end.
+        When the server cannot be reached, the clients try again if ``patient``, or else end.
         """
         self._ledger = ledger
         self._workers = workers

@@ -104,16 +104,16 @@ class Claim(Protocol):
     """A request for the lease on a result. The holder of the lease computes the result."""
 
     async def take(self) -> Result | bool:
-        """Return the stored result. If there is none, try to take the lease, and return whether this claim holds it.
+        """Return the stored result. If there is none, try to take the lease, and return whether this request holds it.
 
         A damaged result is deleted, and False is returned. The lease is renewed until ``release``, and expires if its
         process dies.
 
-        Raises CacheUnavailable if the cache does not answer. Then this claim may hold the lease, without renewal.
+        Raises CacheUnavailable if the cache does not answer. The lease may have been taken, but it is not renewed.
         """
 
     def release(self) -> None:
-        """Release the lease in the background, once a pending result under the claim's key is stored or dropped."""
+        """Release the lease in the background. If the result is being stored, release the lease after that."""
 
 
 class Leases(Protocol):
@@ -123,9 +123,9 @@ class Leases(Protocol):
         """Return whether a result of ``digits`` digits is short enough to be stored for other processes."""
 
     def claim(self, key: str) -> Claim:
-        """Return a claim on the result under a key, without a request to the cache.
+        """Return a request for the lease on the result under a key, without sending it to the cache.
 
-        The caller must release the claim.
+        The caller must call ``release`` in the end.
         """
 
 

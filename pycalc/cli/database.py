@@ -98,7 +98,8 @@ def prune(older_than: str) -> None:
 def republish() -> None:
     """Put the lost events of the last 13 days back into the outbox, and print their number.
 
-    An event is lost if it is neither in the usage totals, nor in the outbox, nor a dead letter.
+    An event is lost if it is neither in the usage totals, nor in the outbox, nor a dead letter. An older event might be
+    counted twice, because the database forgets the ids of counted events after 14 days.
     """
     settings = configure()
 

@@ -120,7 +120,7 @@ def _place(positions: Iterable[int | None]) -> str:
 
 @contextmanager
 def _progress(expected: float) -> Iterator[None]:
-    """Return a context that shows its elapsed and ``expected`` seconds each second, if stderr is a terminal."""
+    """Show the elapsed and the expected time every second during the ``with`` block, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

@@ -185,9 +185,9 @@ class PostgresDatabase:
     ) -> None:
         """Migrate to the current schema and grant the roles' rights. Only one process at a time does this.
 
-        A schema change waits for every transaction on its table. Meanwhile, inserts wait for the change, and fail after
-        1 s. Therefore a try gives up after it has waited for one lock for ``lock_seconds``. There are ``pause_seconds``
-        between two tries.
+        A schema change waits for the transactions on its table, and new inserts wait for the schema change. To keep
+        their wait short, a try gives up after it has waited for a lock for ``lock_seconds``. There are
+        ``pause_seconds`` between two tries.
 
         Raises ValueError for roles that can't be granted, and for a URL as ``open`` does. Raises StoreUnavailable if
         the database does not answer, refuses a statement or belongs to another program, or if its tables are in use at
@@ -306,8 +306,8 @@ class PostgresDatabase:
     async def _reconnect(self, *, at_once: bool = False) -> None:
         """Replace the writing connections, because after a failover the old connections lead to the former primary.
 
-        Keep them if they were replaced within the last ``Timeouts.reconnect`` seconds, because many writes are refused
-        at the same time. ``at_once`` replaces them in any case.
+        After a failover, many writes fail and each one calls this. Therefore connections that were replaced within the
+        last ``Timeouts.reconnect`` seconds are kept, unless ``at_once`` is set.
         """
         self._refused = not at_once
         now = monotonic()
@@ -320,9 +320,9 @@ class PostgresDatabase:
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert ``rows`` into ``table`` and, in the same statement, the rows of ``also`` into its table.
 
-        If a connection fails, repeat the statement for up to ``Timeouts.unknown`` seconds. A statement without a reply
-        has stored all rows or none. So the repetition skips rows that exist. Raises RowsRejected if the database
-        rejects a row's values, OutcomeUnknown if the rows may be stored, and StoreUnavailable if they are not.
+        If a connection fails, repeat the statement for up to ``Timeouts.unknown`` seconds. Skip rows that exist then,
+        because a statement without a reply may have stored them. Raises RowsRejected if the database rejects a row's
+        values, OutcomeUnknown if the rows may be stored, and StoreUnavailable if they are not.
         """
         second, columns = None, list(zip(*rows, strict=True))
         if also is not None:

@@ -35,7 +35,7 @@ _LOCK_HOLDERS = text(
 async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seconds: float) -> bool:
     """Migrate to the current schema and grant the rights in one transaction; return False if a table stayed locked.
 
-    Raises StoreUnavailable for another program's database, and if the name that a revision needs is taken.
+    Raises StoreUnavailable for another program's database, and if the name of a new table or other object is taken.
     """
     try:
         async with engine.begin() as connection:

@@ -12,7 +12,7 @@ _KEPT = 10_000
 
 
 def revoke(connection: Connection, user_id: bytes) -> None:
-    """Add a revocation of a user's access.
+    """Make all processes remove a user's tokens from their caches.
 
     Call this last in a transaction, because it locks the counter of revocations until the transaction ends.
     """

@@ -52,14 +52,15 @@ def arrays_insert(table: Table, first: int = 1) -> str:
 def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
     """Return PostgreSQL's INSERT into ``table`` and, unless ``also`` is None, into ``also`` in the same statement.
 
-    Set ``repeated`` to repeat the statement after a lost reply. Rows that exist are then skipped. But the statement
-    fails if ``also`` has a different row with the same primary key, because it then tries to set this key to NULL.
+    With ``repeated``, the statement skips rows that exist, so that it can follow one whose reply was lost. It fails if
+    ``also`` has a different row with the same primary key.
     """
     insert = arrays_insert(table) + (" ON CONFLICT DO NOTHING" if repeated else "")
     if also is None:
         return insert
     second, key = arrays_insert(also, 1 + len(table.columns)), next(iter(also.columns)).name
     if repeated:
+        # PostgreSQL has no clause that fails for a different row, so this tries to set its key to NULL, which fails.
         differs = f"{also.name}.* IS DISTINCT FROM excluded.*"
         second += f" ON CONFLICT ({key}) DO UPDATE SET {key} = NULL WHERE {differs}"
     return f"WITH also AS ({second}) {insert}"

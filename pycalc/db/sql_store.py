@@ -37,7 +37,7 @@ class SqlStore:
 def transaction(
     method: Callable[Concatenate[Store, Connection, P], T],
 ) -> Callable[Concatenate[Store, P], Coroutine[Any, Any, T]]:
-    """Turn a store's method into one that runs in a transaction, and returns its result once this is durable.
+    """Turn a store's method into one that runs in a transaction, and returns once the commit is durable.
 
     Callers leave out the parameter ``connection``: the transaction provides it.
     """

@@ -14,7 +14,7 @@ from pycalc.services.calculations.requests import batch_requests
 def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
     """Return the requests in the arguments of the tool ``batch``, with an error in place of each invalid request.
 
-    Raises InvalidInput for arguments that ``batch_requests`` or ``literals`` refuses.
+    Raises InvalidInput if the arguments are not a batch, or have a number that a JSON reader may have rounded.
     """
     operations = arguments.get("operations")
     if isinstance(operations, list):

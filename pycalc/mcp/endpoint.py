@@ -51,8 +51,8 @@ class McpEndpoint:
     async def _run(self, started: asyncio.Future[ASGIApp]) -> None:
         """Run the SDK's session manager until the task is cancelled.
 
-        The result of ``started`` becomes the manager's request handler, or Unavailable if the manager does not start.
-        If the manager fails, the next request starts a new one.
+        Set the result of ``started`` to the manager's request handler. If the manager does not start, set the exception
+        of ``started`` to Unavailable. If the manager fails, the next request starts a new one.
         """
         try:
             server: Any = await asyncio.to_thread(import_module, "pycalc.mcp.server")

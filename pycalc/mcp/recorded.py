@@ -107,7 +107,7 @@ class RecordedBackend(NamedTuple):
     async def batch(
         self, requests: Sequence[Request | PycalcError], most_inline: int
     ) -> list[Calculated | PycalcError]:
-        """Calculate a batch. The rate limits count it before anything is computed, and one transaction records it."""
+        """Calculate a batch. Count it towards the rate limits before computing, and record it in one transaction."""
         inline = InlineBudget(most_inline)
 
         def measure(result: Result) -> int:

@@ -25,7 +25,7 @@ class Event(NamedTuple):
     def time_ms(self) -> int:
         """Return the time at which the calculation was recorded, in milliseconds since the epoch.
 
-        If ``content`` is JSON, return the time in the event's id instead.
+        For an event in JSON, return the time in its id, which may be a few seconds later.
         """
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 

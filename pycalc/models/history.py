@@ -130,13 +130,13 @@ CSV_HEADER = ",".join(HistoryItem.__annotations__) + "\r\n"
 
 
 def encode_csv(row: HistoryRow) -> str:
-    """Return a stored row as a line of CSV (RFC 4180).
+    """Return a stored row as a line of CSV (RFC 4180), in which a spreadsheet finds no formula.
 
     The operands are JSON in quotes. So is a result that is a list, an object or in a base other than ten. Other values
-    have no quotes, and null becomes an empty cell. A spreadsheet finds no formula: the names of operations and users
-    begin with a letter, a digit or a parenthesis. The operands begin with a brace. A cell that begins with a sign is a
-    number.
+    have no quotes, and null becomes an empty cell.
     """
+    # No cell begins like a formula: names begin with a letter, a digit or a parenthesis, and the operands with a brace.
+    # A cell that begins with a sign is a number.
     operands = row.input.replace('"', '""')
     result = row.result or ""
     if result.startswith(("[", "{")) or (result and _in_another_base(row)):

@@ -22,9 +22,8 @@ class IdSource:
     The 74 bits after the timestamp are a counter, with a new random start each millisecond, and random bits (RFC 9562
     §6.2, method 1).
 
-    If the last id is ahead of the clock by up to AHEAD_MS, the next ids continue from its millisecond. If it is further
-    ahead, a wrong clock has made it. Then it is ignored, and the next ids are lower than it. Otherwise all later ids
-    would be ahead of the clock too. Not thread-safe.
+    If the last id is ahead of the clock by up to AHEAD_MS, the next ids continue from its millisecond. An id that is
+    further ahead, which a wrong clock has made, is ignored: the next ids are lower. Not thread-safe.
     """
 
     def __init__(

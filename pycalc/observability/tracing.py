@@ -26,8 +26,8 @@ class Tracer:
     def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
         """Begin the span of a request. If a ``traceparent`` header names a span, that is the parent.
 
-        Return the function that ends the span, or None if this tracer records no spans. The RequestContext gets the
-        trace.
+        Put the trace into the request's RequestContext. Return the function that ends the span, or None if this tracer
+        records no spans.
         """
         return None
 

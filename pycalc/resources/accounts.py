@@ -76,8 +76,8 @@ async def open_account_services(
 ) -> AccountServices:
     """Open the account services of a server. ``limits`` determines each caller's limits.
 
-    ``identified`` is called with each principal that is read from the store. ``on_deleted`` is called for a deleted
-    account whose history is to be erased or made anonymous.
+    ``identified`` is called with each caller whose credentials are looked up in the database. ``on_deleted`` is called
+    for a deleted account whose history is to be erased or made anonymous.
 
     Raises ValueError for keys that can't be used, OSError if a file in the data folder can't be used, and
     StoreUnavailable if the database does not answer.
@@ -214,6 +214,6 @@ def _password_keys(settings: Settings) -> list[str]:
 
 
 async def _bootstrap_token(settings: Settings, users: UserStore, database: Database) -> str | None:
-    """Create or remove the bootstrap token, as ``admin_registration`` requires; return the token if it is new."""
+    """Create or remove the bootstrap token, as the setting ``admin_registration`` requires; return a new token."""
     wanted = settings.admin_registration == "bootstrap"
     return await offer_bootstrap_token(users, settings.data_dir, wanted=wanted, replace=not database.shared)

@@ -184,7 +184,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
-    """Start the recorder and the services that process recorded calculations. The recorder is closed first."""
+    """Start the recorder, which is closed first, and the services that process recorded calculations."""
     settings, metrics, history = stack.settings, stack.metrics, backends.history
     database, stream = backends.database, backends.stream
     # With a shared database and a broker, `pycalc consume` runs the consumer.

@@ -50,9 +50,9 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _encode(event: Event) -> bytes:
-    """Return the lines of a server-sent event. The heartbeat, and an event without data and id, become comments.
+    """Return the lines of a server-sent event. An event without an id becomes a comment, which clients ignore.
 
-    An event without data but with an id tells the client only the id, for Last-Event-ID.
+    An event without data tells the client an id, which it sends as Last-Event-ID when it reconnects.
     """
     if event is HEARTBEAT:
         return b": heartbeat\n\n"

@@ -93,8 +93,8 @@ for _path, _page in {
 def _assets() -> Mapping[str, Document]:
     """Return the pages' files by path. Only these files are served, so no path can leave the folder.
 
-    Under the digest of this release, the files are immutable. During an upgrade, a page of another release may ask for
-    files under its own digest. This release then sends its own files, which the browser must revalidate at every use.
+    Each file has two paths. Browsers may cache it for ever under the path that begins with the digest of this release,
+    and must revalidate it at every use under the other path.
     """
     release, found = _release(), {}
     for file in WEB.rglob("*"):
@@ -109,6 +109,7 @@ def _assets() -> Mapping[str, Document]:
 async def asset(request: Request, path: str) -> Response:
     """Return a file of the pages. Raises NotFound if there is no such file, and the errors of ``Document.respond``."""
     assets = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
+    # During an upgrade, a page of another release may ask for files under the digest of that release.
     document = assets.get(path) or assets.get(_OF_RELEASE.sub("", path))
     if document is None:
         raise NotFound("There is no such file.")

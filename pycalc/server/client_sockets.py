@@ -39,7 +39,7 @@ class ClientSockets:
         """Prepare the search for connections among this process's descriptors, which the folder ``descriptors`` lists.
 
         If the folder can't be listed, the search tries all numbers below ``most_descriptors``. If the kernel returns
-        less than ``info_bytes`` of TCP_INFO, the progress of connections is unknown.
+        fewer than ``info_bytes`` bytes of TCP_INFO, it is unknown how much clients have received.
         """
         self._family = listener.family
         self._port = listener.getsockname()[1]

@@ -25,8 +25,8 @@ _log = get_logger(__name__)
 class ConnectionGuard:
     """A guard that closes connections beyond an address's fair share, and connections of clients that read too slowly.
 
-    Shares apply only if more than half of the allowed connections are open, and not to trusted proxies. The guard also
-    covers the end of a response, which the kernel and the HTTP server buffer after the application has sent it.
+    Shares are enforced only if more than half of the allowed connections are open, and not for trusted proxies. Slow
+    reading is also detected at the end of a response, which the application has sent but the client has not received.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ConnectionGuard:
                 yield connection
 
     def _slow(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
-        """Yield connections stalled for twice ReadingSpeed.seconds that read at less than half of ReadingSpeed.rate."""
+        """Yield the connections of clients that have read too slowly for longer than the application allows."""
         now, known = self._clock(), self._waiting
         self._waiting = {}
         for connection in connections:

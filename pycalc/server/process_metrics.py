@@ -48,9 +48,8 @@ class Totals:
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
         """Add metrics in Prometheus' text format to the combined ones.
 
-        If the process has ``ended``, add only cumulative metrics, and the times at which they began. Counters,
-        histograms and summaries are cumulative. Metrics are summed, except for some gauges, of which the maximum or the
-        minimum is taken.
+        If the process has ``ended``, add only its counters, histograms and summaries, with their creation times.
+        Metrics are summed, except for some gauges, of which the maximum or the minimum is taken.
         """
         for family in text_string_to_metric_families(exposition.decode()):
             # The times at which the series of a counter began are a family of their own, whose type is gauge.

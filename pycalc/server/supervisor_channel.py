@@ -24,7 +24,7 @@ class SupervisorChannel:
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
-        """Serve this end from now on. ``gone`` is called when the other end is closed."""
+        """Start to handle messages from the other end. ``gone`` is called when the other end is closed."""
         self.respond: Callable[[], Awaitable[bytes]] | None = None  # returns the metrics for the other end
         self.latest = b""  # the other end's latest metrics
         self._reader = reader

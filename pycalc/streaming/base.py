@@ -21,8 +21,8 @@ class Publisher(Protocol):
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish events, and return when the stream has stored all of them.
 
-        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if it is not certain that all events are stored. Of the
-        events with the same key, only the last ones can then be missing, unless the stream has refused an event. To
+        Raises StreamUnavailable, after at most PUBLISH_SECONDS, if it is not certain that all events are stored. For
+        each key, no event after a missing one is then stored, unless the stream has refused an event of the batch. To
         keep the order, publish the same batch again before later events with these keys. Consumers may then see
         duplicates.
 
@@ -64,9 +64,9 @@ class Member(Protocol):
     async def commit(self, batch: MessageBatch) -> None:
         """Mark a batch, and all earlier messages with the same keys, as processed.
 
-        A commit need not include earlier messages with other keys, so every batch must be committed. If another member
-        has taken over the messages meanwhile, it receives them again. Raises StreamUnavailable if the stream does not
-        answer; then the batch may be delivered again.
+        Earlier messages with other keys may stay uncommitted, so every batch must be committed. If another member has
+        taken over the messages meanwhile, that member receives them again. Raises StreamUnavailable if the stream does
+        not answer; the batch may then be delivered again.
         """
 
 

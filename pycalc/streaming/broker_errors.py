@@ -70,7 +70,7 @@ class BrokerErrors:
         raise StreamUnavailable(f"{what}.")
 
     def answered(self) -> None:
-        """Note that the broker answers, so that the next error is logged again."""
+        """Note that the broker answers. Errors that ``note`` has logged before are then logged again."""
         self._last_reason = ""
         self._logged.clear()
 

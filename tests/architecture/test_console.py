@@ -16,7 +16,7 @@ LANGUAGES = ("en", "de")
 
 
 def texts_of(language: str) -> list[tuple[str, str]]:
-    """Return the key and the JavaScript source of each text of a language, in the order of its file."""
+    """Return the key and the JavaScript source of each text in a language's file of console texts, in order."""
     return re.findall(r'(?m)^  "([^"]+)": (.*),$', (WEB / f"console/strings/{language}.js").read_text())
 
 
@@ -42,7 +42,7 @@ def test_modules_are_short(module: Path) -> None:
 
 
 def test_every_text_is_in_every_language() -> None:
-    """All languages have the same keys in the same order, each once, with the same placeholders."""
+    """The texts of all languages have the same keys in the same order, each once, and the same placeholders."""
     english, german = (texts_of(language) for language in LANGUAGES)
     assert [key for key, _ in english] == [key for key, _ in german]
     assert len(dict(english)) == len(english)
@@ -51,7 +51,7 @@ def test_every_text_is_in_every_language() -> None:
 
 
 def test_every_text_that_is_asked_for_exists() -> None:
-    """Each text key that is written literally in a module or page exists."""
+    """If a page or module names the key of a translated text literally, that text exists."""
     keys = {key for key, _ in texts_of("en")}
     asked = set()
     for file in (*MODULES, *WEB.glob("*.html")):

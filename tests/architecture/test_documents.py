@@ -25,7 +25,7 @@ GENERATED = {"data/", "dist/"}
 
 
 def paths_of(text: str) -> set[str]:
-    """Return the paths in a document's inline code: files with a known suffix, and all paths in a known folder."""
+    """Return the paths in a document's inline code: names with a suffix such as .py, and paths in our folders."""
     named = set(PATH.findall(text))
     return {path for path in named if FILE.search(path) or (path.split("/")[0] in FOLDERS and "/" in path)} - GENERATED
 

@@ -80,7 +80,7 @@ NEEDED_LATER = {"alembic", "flint", "httpx"}
 
 
 def test_the_embedded_service_starts_with_what_the_first_request_needs(tmp_path: Path) -> None:
-    """With an up-to-date SQLite file, the service starts without Alembic, FLINT, HTTPX and the drivers of servers."""
+    """With an up-to-date SQLite file, a start imports no Alembic, FLINT, HTTPX, or driver of a server such as Redis."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EMBEDDED],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -35,7 +35,7 @@ TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
 
 
 def rows() -> list[list[str]]:
-    """Return the cells of the table's rows."""
+    """Return the rows of the ASVS table in docs/security.md, each as a list of cells."""
     found = re.findall(r"^\| (\d\.\d\.\d+ \|.*) \|$", DOCUMENT, re.MULTILINE)
     return [[cell.strip() for cell in f"{row} ".split(" | ")] for row in found]
 
@@ -49,7 +49,7 @@ def names_of_tests(file: Path) -> frozenset[str]:
 
 
 def test_every_requirement_is_answered() -> None:
-    """The table has each requirement once and in order, with its level, a state and a reason."""
+    """The ASVS table has each requirement once and in order, with its level, a state and a reason."""
     expected = [f"{section}.{number}" for section, count in COUNTS.items() for number in range(1, count + 1)]
     assert [row[0] for row in rows()] == expected
     for number, level, meaning, state, how, *_ in rows():
@@ -60,13 +60,13 @@ def test_every_requirement_is_answered() -> None:
 
 
 def test_exactly_the_met_requirements_name_a_test() -> None:
-    """A requirement that is met, at least partly, names a test; any other requirement names none."""
+    """In the ASVS table, a requirement that is met, at least partly, names a test; any other one names none."""
     for number, *_, state, _, kept_by in rows():
         assert bool(TEST.findall(kept_by)) is STATES[state], number
 
 
 def test_every_test_that_is_named_exists() -> None:
-    """Every test that the table names exists."""
+    """Every test that the ASVS table names exists."""
     named = TEST.findall(DOCUMENT)
     assert len(named) > 50
     missing = [

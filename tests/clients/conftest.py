@@ -40,6 +40,6 @@ def proxy(server: Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def faulty(proxy: FaultyProxy, username: str) -> Iterator[Client]:
-    """Return a client whose network is the faulty proxy."""
+    """Return a client that reaches the service through the faulty proxy."""
     with Client(proxy.url, username=username, password=PASSWORD, retries=QUICK) as client:
         yield client

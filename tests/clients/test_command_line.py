@@ -35,7 +35,7 @@ def run(*command: str, key: str | None) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_service_evaluates_and_records(calc: Client, server: Server) -> None:
-    """The value is printed, even a long one, and the calculations are in the history of the key's owner."""
+    """With an API key, results of any length are printed, and the calculations are in its owner's history."""
     key = calc.create_api_key("command line").key
     evaluate = ("-m", "pycalc", "eval", "--server", server.url)
     short = run(*evaluate, "-2^0.5", "--precision", "10", key=key)

@@ -22,7 +22,10 @@ def subclasses(kind: type[ProblemError]) -> set[type[ProblemError]]:
 
 
 def test_every_problem_type_of_the_service_has_an_exception() -> None:
-    """Each problem type has its own subclass of ProblemError, shown in the module's docstring; there are no others."""
+    """Each problem type has its own subclass of ProblemError, and there are no other subclasses.
+
+    The docstring of ``pycalc_client.errors`` shows all of them.
+    """
     own = {"quota": "compute", "limit": 300, "used": 300.5, "resets_at": "2026-11-29T11:00:00.000Z"}
     classes = {slug: type(problem_error({"type": TYPE_BASE + slug, **own})) for slug in STATUS}
     assert {slug: kind.slug for slug, kind in classes.items()} == {slug: slug for slug in STATUS}

@@ -25,7 +25,7 @@ TOKENS = {"access_token": "access", "refresh_token": "first", "expires_in": 900}
 
 @pytest.mark.parametrize("key", ["", "pck_secret\n", "pck secret", "pck_sécret"])
 def test_a_key_that_no_header_field_can_carry_is_refused_at_once(key: str) -> None:
-    """A key that no header field can carry raises ValueError at once; its message does not contain the key."""
+    """An API key that no header field can carry raises ValueError at once; the message does not contain the key."""
     with pytest.raises(ValueError, match=r"^api_key .* line break") as refusal:
         Client(URL, api_key=key)
     assert "pck" not in str(refusal.value)

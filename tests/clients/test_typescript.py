@@ -19,5 +19,5 @@ def test_the_clients_have_the_version_of_the_service() -> None:
 
 
 def test_types_are_those_of_the_document() -> None:
-    """The generated types begin with the digest of the current schemas. If this fails, run ``make client-types``."""
+    """The TypeScript types are generated from the API's current schemas. If this fails, run ``make client-types``."""
     assert TYPES.read_text().startswith(header())

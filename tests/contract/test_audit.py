@@ -61,7 +61,7 @@ async def test_pages_follow_each_other_without_gap_or_duplicate(audit: SqlAuditS
 
 
 async def test_filters_select(audit: SqlAuditStore) -> None:
-    """Names are compared regardless of letter case, actions and times exactly; an entry must satisfy all filters."""
+    """An entry must satisfy all filters. Names are compared regardless of letter case, actions and times exactly."""
     entries = [
         entry(10),
         entry(20, action="account changed", actor="root"),
@@ -91,7 +91,7 @@ async def test_the_clock_selects_even_where_an_id_is_ahead(audit: SqlAuditStore)
 
 
 async def test_pruning_takes_the_oldest(audit: SqlAuditStore) -> None:
-    """Pruning deletes the oldest entries below a bound, in batches."""
+    """Pruning deletes the entries with ids below a bound, in batches and oldest first."""
     await audit.append([entry(number) for number in range(1, 7)])
     bound = first_id_of_ms(5)
     assert [await audit.prune(bound, 3) for _ in range(3)] == [3, 1, 0]

@@ -103,7 +103,7 @@ async def test_an_unknown_scheme_is_a_sentence() -> None:
 
 @pytest.mark.parametrize("option", ["ttl=1", "ttl=999999999999999", "max_value=1", "max_bytes=0"])
 async def test_an_option_at_its_bound_is_taken(option: str) -> None:
-    """An option with the lowest or highest allowed value is accepted; opening the cache needs no Redis server."""
+    """A Redis URL is accepted if an option has the lowest or the highest allowed value."""
     await (await open_cache(f"redis://127.0.0.1:1/0?{option}", Metrics())).aclose()
 
 

@@ -117,7 +117,7 @@ async def test_no_more_than_the_limit_is_spent_at_once(counters: CounterStore) -
 
 
 async def test_a_refused_amount_uses_up_nothing(counters: CounterStore) -> None:
-    """Under a limit of 600, a refused batch of 1,000 leaves room for a hundred single calculations."""
+    """A batch above the limit is refused and not counted; single calculations at the same time are allowed."""
     batch, *single = await asyncio.gather(
         spend_one(counters, "ada", 1_000, 600), *(spend_one(counters, "ada", 1, 600) for _ in range(100))
     )

@@ -280,7 +280,7 @@ class TestHistory:
     async def test_after_a_batch_that_can_not_be_stored_others_can(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """After a short or long batch has failed, the next one is stored whole."""
+        """After a batch of any size was rejected, the next batch is stored whole."""
         for count in (3, 300):
             rows = [history_row(number) for number in range(count)]
             with pytest.raises(RowsRejected):
@@ -345,7 +345,7 @@ class TestHistory:
         assert await found(None, start + 4_301) == [0, 1, 2, 3]
 
     async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
-        """The rows of a page satisfy both its cursor and its filter; of their bounds, only ``since`` is inclusive."""
+        """The rows of a page lie within its cursor, ``since`` and ``until``; only ``since`` itself is included."""
         rows = [history_row(n) for n in range(8)]
         ids_of = [row.id for row in rows]
         await history.append(rows)
@@ -380,7 +380,7 @@ class TestHistory:
         assert before - 1_000 <= moment <= now_ms() + 1_000
 
     async def test_pruning_takes_the_oldest(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Pruning deletes the oldest rows below the bound, up to a limit, and returns their number."""
+        """Pruning deletes the oldest rows with ids below a bound, up to a limit, and returns their number."""
         rows = [history_row(n) for n in range(10)]
         await history.append(rows)
         await outbox.remove([entry.seq for entry in await outbox.pending(100)])
@@ -420,8 +420,8 @@ class TestHistory:
     ) -> None:
         """Pruning keeps a row whose event is a dead letter, or is requeued while the pruning runs.
 
-        The requeued event gets a lower outbox number here than older entries have. This can happen: PostgreSQL assigns
-        numbers before the commit, and SQLite reuses the numbers of deleted entries.
+        The row is kept even if its event gets a lower outbox number than older entries have. Such numbers occur:
+        PostgreSQL assigns numbers before the commit, and SQLite reuses the numbers of deleted entries.
         """
         letters, rows = SqlDeadLetterStore(database), [history_row(n) for n in range(5)]
         await history.append(rows)
@@ -459,7 +459,7 @@ class TestHistory:
         assert await history.sizes(ids.next(), None, 3) == []
 
     async def test_several_may_prune_at_once(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
-        """Concurrent prunings delete each row below the bound once, and keep the rows from the bound on."""
+        """Concurrent prunings delete each row with an id below a bound once, and keep all other rows."""
         rows = [history_row(n) for n in range(500)]
         await history.append(rows)
         await outbox.remove([entry.seq for entry in await outbox.pending(1_000)])
@@ -476,7 +476,7 @@ class TestHistory:
     async def test_published_entries_are_removed_and_no_others(
         self, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """Removal deletes exactly the named outbox entries and leaves the history."""
+        """Removing outbox entries deletes exactly the given ones, and no row of the history."""
         rows = [history_row(n) for n in range(10)]
         await history.append(rows)
         entries = await outbox.pending(100)
@@ -489,7 +489,7 @@ class TestHistory:
     async def test_entries_without_a_row_are_removed(
         self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
     ) -> None:
-        """Outbox entries whose rows were deleted by hand are removed; otherwise no later row could be pruned."""
+        """Outbox entries whose history rows were deleted by hand are removed, since they would block all pruning."""
         rows = [history_row(n) for n in range(2_003)]
         await history.append(rows)
         gone = delete(history_table).where(history_table.c.id < rows[2_000].id)
@@ -501,7 +501,7 @@ class TestHistory:
 
 
 class TestUnitsOfWork:
-    """Transactions of the database itself."""
+    """The transactions in which a database reads and writes."""
 
     async def test_a_read_can_not_write(self, database: Database, users: SqlUserStore) -> None:
         """A write inside ``read`` raises an error of this project and changes nothing."""

@@ -47,7 +47,7 @@ async def ada(users: SqlUserStore, bystander: User) -> User:
 
 
 def user(name: str, later: timedelta = timedelta()) -> User:
-    """Return an account whose creation time is MOMENT, the time of all deletions, plus ``later``."""
+    """Return an account created at MOMENT plus ``later``. Every deletion in these tests happens at MOMENT."""
     return User(ids.next(), name, f"{name}{later.seconds}@example.com", "hash", Role.USER, MOMENT + later)
 
 
@@ -74,7 +74,10 @@ async def test_a_name_is_reserved_for_its_time(users: SqlUserStore, ada: User, h
 async def test_nothing_leads_from_the_name_to_the_history(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User, history: DeletedHistory
 ) -> None:
-    """A deleted account's name selects no history. The account is listed until its history is anonymised or erased."""
+    """If the history is anonymised or erased, the deleted account's name selects no row of it.
+
+    The store lists the account as deleted until this is done.
+    """
     await users.delete("ada", deletion(history))
     assert await users.id_of("ada") is None
     assert await deleted.following(NOBODY) == DeletedAccount(ada.id, history == "erase", DELETED_MS)
@@ -86,7 +89,7 @@ async def test_nothing_leads_from_the_name_to_the_history(
 async def test_a_history_that_is_kept_is_found_by_name(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """If the history is kept, the deleted account's name still selects it, and the account is not listed as deleted."""
+    """If the history is kept, the deleted account's name still selects it, and the account awaits no erasure."""
     await users.delete("ada", deletion("keep"))
     assert await users.id_of("ada") == ada.id
     assert await deleted.following(NOBODY) is None
@@ -106,7 +109,7 @@ async def test_an_account_whose_password_was_changed_meanwhile_stays(
 async def test_an_ended_reservation_is_forgotten(
     users: SqlUserStore, deleted: SqlDeletedAccountStore, ada: User
 ) -> None:
-    """Names are released in batches once their reservation has ended, except names that still select a history."""
+    """Reserved names are released in batches when the reservation has ended, unless they still select a history."""
     for name in ("eve", "joe"):
         await users.add(user(name))
     await users.delete("ada", deletion("keep"))
@@ -136,7 +139,7 @@ async def test_a_history_becomes_anonymous_in_batches(database: Database, delete
 
 
 async def test_totals_are_erased_in_batches(database: Database, deleted: SqlDeletedAccountStore) -> None:
-    """All of a user's usage totals are deleted, and nobody else's."""
+    """Erasing a user's usage totals deletes all of them in batches, and nobody else's."""
     ada, bob = ids.next(), ids.next()
     usage = SqlUsageStore(database)
     uses = [(ada, 1, "pow"), (ada, 1, "lucas"), (ada, 2, "pow"), (bob, 1, "pow")]

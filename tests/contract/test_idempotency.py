@@ -50,7 +50,7 @@ async def recorded(history: SqlHistoryStore) -> set[bytes]:
 async def test_keys_are_stored_with_their_rows(
     history: SqlHistoryStore, keys: SqlIdempotencyStore, database: Database
 ) -> None:
-    """Rows, their events and the keys are stored together; an unknown key is not found."""
+    """History rows, their events and their idempotency keys are stored together; an unknown key is not found."""
     alone, *batch = (history_row(number) for number in range(2 * ROWS_PER_STATEMENT))
     single, several = key_of(alone), key_of(*batch, problems=b"problems")
     await history.append([alone, *batch], [several, single])
@@ -80,7 +80,7 @@ async def test_a_key_that_is_taken_stores_nothing(
 
 
 async def test_a_rejected_row_stores_no_key(history: SqlHistoryStore, keys: SqlIdempotencyStore) -> None:
-    """If a row is rejected, or a key occurs twice, nothing is stored."""
+    """If a row of a batch is rejected, or a key occurs twice in the batch, nothing of the batch is stored."""
     row, other = history_row(), history_row()
     await history.append([row])
     with pytest.raises(RowsRejected):
@@ -92,7 +92,7 @@ async def test_a_rejected_row_stores_no_key(history: SqlHistoryStore, keys: SqlI
 
 
 async def test_rows_are_found_in_the_order_of_their_ids(history: SqlHistoryStore) -> None:
-    """Rows are returned in the order of the given ids; ids without rows are left out."""
+    """``find_all`` returns history rows in the order of the given ids, and leaves out ids without rows."""
     rows = [history_row(number) for number in range(1_000)]
     await history.append(rows)
     wanted = [rows[999], rows[0], *rows[500:900]]
@@ -136,7 +136,7 @@ async def test_several_clients_record_a_key_once(postgres_url: str) -> None:
 
 @pytest.mark.programs
 async def test_a_repeated_insert_skips_only_its_own_rows(postgres_url: str) -> None:
-    """A repeated insert skips the rows that it has stored; a key that another request has stored is an error."""
+    """An INSERT repeated after a lost reply skips stored rows; a key that another request has stored is an error."""
     database = await open_database(postgres_url)
     row, other = history_row(), history_row()
     key = key_of(row)

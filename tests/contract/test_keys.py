@@ -90,7 +90,7 @@ async def test_a_key_is_stored_with_its_rights(keys: SqlKeyStore, bearer: KeyBea
 async def test_a_look_up_does_not_write(
     database: Database, keys: SqlKeyStore, bearer: KeyBearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looking up a known or an unknown key does not enter the write queue."""
+    """Looking up a known or an unknown API key writes nothing to the database."""
     monkeypatch.setattr(database, "write", None)
     assert await keys.bearer(b"1" * 32, START) is None
     assert await keys.bearer(HASH, START) == bearer

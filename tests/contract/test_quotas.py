@@ -1,4 +1,4 @@
-"""Contract tests for the store of the amounts used of quotas, with every database."""
+"""Contract tests for the store of quota usage, with every database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOW, HOUR = 1_800_000_000, 3_600
 
 @pytest.fixture
 def store(database: Database) -> SqlQuotaStore:
-    """Return an empty store of the amounts used of quotas."""
+    """Return an empty store of quota usage."""
     return SqlQuotaStore(database)
 
 

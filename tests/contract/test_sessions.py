@@ -125,7 +125,7 @@ async def test_a_sessions_id_alone_does_not_end_it(sessions: SqlSessionStore, ad
 async def test_a_session_of_a_release_without_token_families_stays_valid(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """A session without a stored token family accepts a token of any family; an unknown token counts as reuse."""
+    """A session stored without a token family accepts its token with any family; an unknown token counts as reused."""
     session = await opened(sessions, ada)
     await database.write(lambda connection: connection.execute(text("UPDATE sessions SET family_hash = NULL")))
     assert await rotated(sessions, session, FIRST, SECOND, START, family=OTHER) == (ada, False)
@@ -156,7 +156,7 @@ async def test_reuse_within_one_chain_ends_them_all(sessions: SqlSessionStore, a
 
 
 async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore, ada: User) -> None:
-    """If replies to refreshes are lost, the new tokens stay unused; a session stores a bounded number of them."""
+    """A session stores a bounded number of refresh tokens, even if lost replies leave many of them unused."""
     session = await opened(sessions, ada)
     newest = FIRST
     for step in range(200):
@@ -171,7 +171,7 @@ async def test_chains_are_bounded(database: Database, sessions: SqlSessionStore,
 async def test_a_session_rotated_by_the_release_before_goes_on(
     database: Database, sessions: SqlSessionStore, ada: User
 ) -> None:
-    """After a rotation by the previous release, which does not store token chains, the new token is valid."""
+    """If the previous release has replaced a session's refresh token, this release accepts the new token."""
     session = await opened(sessions, ada)
     await rotated(sessions, session, FIRST, SECOND, START)
     change = text("UPDATE sessions SET refresh_hash = :new, previous_hash = :old, rotated_ms = :now WHERE id = :id")
@@ -184,7 +184,7 @@ async def test_a_session_rotated_by_the_release_before_goes_on(
 async def test_an_unknown_token_writes_nothing(
     database: Database, sessions: SqlSessionStore, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Presenting an unknown session or secret does not enter the write queue."""
+    """A refresh with an unknown session or secret writes nothing to the database."""
     session = await opened(sessions, ada)
     monkeypatch.setattr(database, "write", None)
     assert await rotated(sessions, ids.next(), FIRST, SECOND, START) == (None, False)

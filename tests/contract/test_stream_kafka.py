@@ -470,7 +470,7 @@ async def test_a_topic_that_is_not_there_and_may_not_be_made(mocked_kafka: MockK
 
 
 async def test_a_late_commit_ends_nothing(mocked_kafka: MockKafka, one_partition: str, opened: Open) -> None:
-    """If a commit fails because of a rebalance, it is only logged; without permission, StreamUnavailable is raised."""
+    """A commit that fails because of a rebalance is only logged; one without permission raises StreamUnavailable."""
     stream = opened(one_partition)
     await stream.publish(numbered(ADA, range(2)))
     async with asyncio.timeout(SECONDS), stream.consume(USAGE_GROUP) as member:

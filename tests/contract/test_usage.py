@@ -159,7 +159,10 @@ async def test_old_events_are_forgotten_in_batches(usage: SqlUsageStore) -> None
 
 
 async def test_the_outbox_is_refilled_with_lost_events_alone(database: Database, usage: SqlUsageStore) -> None:
-    """Refilling the outbox adds the lost events in order: those not in it, not counted and not dead letters."""
+    """Refilling the outbox adds the lost events in order.
+
+    An event is lost if it is neither in the outbox, nor counted in the totals, nor a dead letter.
+    """
     history, outbox, letters = SqlHistoryStore(database), SqlOutboxStore(database), SqlDeadLetterStore(database)
     rows = [history_row(n) for n in range(9)]
     await history.append(rows)

@@ -92,7 +92,7 @@ def test_configuration(built: Image) -> None:
 
 
 def test_size(built: Image, capsys: pytest.CaptureFixture[str]) -> None:
-    """Together with the official base, the image is smaller than 250 MB."""
+    """On the official Python base image, our image would be smaller than 250 MB."""
     with capsys.disabled():
         print(f"\nadded to the base: {built.added_bytes / 1e6:.1f} MB")  # noqa: T201
     assert built.added_bytes < LIMIT_BYTES - PYTHON_SLIM_BYTES

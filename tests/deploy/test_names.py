@@ -25,7 +25,7 @@ def test_settings_exist(file: str) -> None:
 
 @pytest.mark.parametrize("file", _CLOUD)
 def test_no_cloud_run_path_ends_in_z(file: str) -> None:
-    """On Cloud Run no path ends in z, because Google's front end answers some of those paths with 404."""
+    """No path in the files for Cloud Run ends in z, because Google's front end answers some such paths with 404."""
     paths = re.findall(r"""(?<=[ "'])/[a-z]+(?=[ "'?])""", (ROOT / file).read_text())
     assert paths
     assert [path for path in paths if path.endswith("z")] == []

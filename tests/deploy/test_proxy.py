@@ -25,7 +25,7 @@ CONFIGURATION = ROOT / "deploy/compose/nginx.conf"
 
 @contextmanager
 def _nginx(folder: Path, service: Server) -> Iterator[httpx.Client]:
-    """Run nginx with one service in place of both instances; yield an HTTP client of nginx."""
+    """Run nginx in front of ``service``, which replaces both servers of Compose; yield an HTTP client of nginx."""
     if shutil.which("nginx") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("nginx is not installed")
     port, text = free_port(), CONFIGURATION.read_text()

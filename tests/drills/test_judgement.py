@@ -43,7 +43,10 @@ class TestHistory:
     """The comparison of requests and answers with the history."""
 
     def test_all_is_well(self) -> None:
-        """A history with each answered calculation and no refused one has no fault; it may have unanswered ones."""
+        """No fault is reported if the history has each answered calculation and no refused one.
+
+        A calculation whose request got no answer may be in the history or not.
+        """
         ledger = Ledger()
         kept, refused, cut, nothing = answered(ledger), ledger.ask(), ledger.ask(), ledger.ask()
         ledger.settle(refused, answer(503, {"detail": "The database is not available."}))
@@ -116,10 +119,7 @@ class TestTrace:
         assert order.nearest == pytest.approx(0.5)
 
     def test_a_call_that_another_interrupts_ends_with_its_second_line(self) -> None:
-        """A system call that strace prints on two lines ends at the second line.
-
-        So an answer between the two lines of its sync is early.
-        """
+        """If strace prints a sync on two lines, an answer between these lines counts as sent before the sync."""
         lines = [
             WRITE,
             f"7 2.000000 fdatasync(5<{FILE}> <unfinished ...>",

@@ -51,7 +51,7 @@ def fine(finding: Finding) -> None:
 
 
 def available(what_is_missing: str | None) -> None:
-    """Skip the test if something that it needs is missing; fail in CI."""
+    """Skip the test if ``what_is_missing`` is not None; in CI, fail it instead."""
     if what_is_missing is None:
         return
     if os.environ.get("CI"):

@@ -1,6 +1,6 @@
-"""Short forms of the stream drills: the code of ``make drill``, in a size that every test run can afford.
+"""The drills of ``make drill`` and ``make soak`` on event streams, in a size that every test run can afford.
 
-Durations depend on how busy the machine is, so they are judged only in the full size.
+Slowness is not a failure here, because other tests may keep the machine busy.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ on_both = pytest.mark.parametrize("broker", ["real_kafka", "real_pubsub"], indir
 
 
 def new_place(broker: Broker, database_url: str, options: str = "") -> Place:
-    """Return a new topic of the broker, and the database, for one drill."""
+    """Return a place for one drill: a new topic of the broker, and the database with this URL."""
     return Place(broker, broker.url(f"drill-{secrets.token_hex(6)}", options), database_url, CONNECTIONS)
 
 
 def fine(finding: Finding) -> None:
-    """Assert that a drill found no fault, except those that a busy machine causes."""
+    """Assert that a drill found no fault except slowness, which a busy machine may cause."""
     assert set(finding.faults) <= BUSY_MACHINE, finding
 
 
@@ -72,7 +72,10 @@ def test_a_poison_event_is_dead_lettered(broker: Broker, postgres_url: str) -> N
 
 @on_both
 def test_a_topic_that_is_deleted_is_degradation(broker: Broker, postgres_url: str) -> None:
-    """A deleted topic is reported by log, metric and /readyz; requests continue, and later all events are counted."""
+    """If the topic is deleted, requests still succeed, and the log, a metric and /readyz report the error.
+
+    After the repair, every event is counted in the usage totals.
+    """
     in_kafka = isinstance(broker, Kafka)
     place = new_place(broker, postgres_url, "create=false" if in_kafka else "")
     fine(deleted_topic_at(place, 1.0 if in_kafka else LOOKED_AT))
@@ -80,9 +83,9 @@ def test_a_topic_that_is_deleted_is_degradation(broker: Broker, postgres_url: st
 
 @on_kafka
 def test_a_soak_loses_nothing(broker: Broker) -> None:
-    """While PostgreSQL and Redis are restarted and Kafka is paused, nothing is lost and nothing is counted twice.
+    """If PostgreSQL and Redis restart and Kafka pauses, no calculation or event is lost, and none is counted twice.
 
-    Memory, descriptors and latencies are not judged, because they need the full hour to become stable.
+    Memory, file descriptors and latencies are judged only by ``make soak``, which takes an hour.
     """
     with postgres() as database, redis() as cache:
         finding = soak_at(place_on(broker, database), database, cache, 12.0, clients=8, restarts=1)

@@ -45,12 +45,12 @@ class TestTopic:
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 3, 0)
 
     def test_an_event_first_seen_after_a_later_one_is_overtaken(self, tmp_path: Path) -> None:
-        """An event is overtaken if it first arrives after a later event of its user, even if that event is repeated."""
+        """An event that first arrives after a later event of its user is overtaken, even if that one is repeated."""
         topic = topic_with(tmp_path, (0, ADA), (3, ADA), (1, ADA), (2, ADA), (3, ADA))
         assert (topic.missing(IDS), topic.repeated(), topic.overtaken()) == (0, 1, 2)
 
     def test_a_repetition_does_not_overtake(self, tmp_path: Path) -> None:
-        """A repeated old event is not overtaken; a new event after it is still compared with the newest one so far."""
+        """If a user's events arrive as 0, 2, 0, 1, only event 1 is overtaken: event 0 first arrived before event 2."""
         assert topic_with(tmp_path, (0, ADA), (2, ADA), (0, ADA), (1, ADA)).overtaken() == 1
 
     def test_half_a_line_is_no_delivery(self, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ class TestTopic:
 
 
 def calculation(number: int, **other: Any) -> dict[str, Any]:
-    """Return a calculation in the history, of 3 digits and 20 µs; ``other`` replaces some of its members."""
+    """Return a history item whose result has 3 digits and took 20 µs; ``other`` replaces some of its members."""
     made = {
         "id": IDS[number],
         "input": {"x": 1_000_000 + number},
@@ -76,7 +76,7 @@ def calculation(number: int, **other: Any) -> dict[str, Any]:
 
 
 def total(**other: Any) -> dict[str, Any]:
-    """Return the usage totals of two calculations of 3 digits and 20 µs, one of which came from a cache."""
+    """Return usage totals: 2 calculations, 1 cached, 6 digits, 40 µs; ``other`` replaces some of the members."""
     sums = {"day": "2026-03-01", "operation": "add", "count": 2, "cached": 1, "digits": "6", "compute_ms": 0.04}
     return sums | other
 
@@ -161,7 +161,7 @@ class TestFaults:
         assert found(scene) == {}
 
     def test_a_repetition_is_reported_and_no_fault(self, scene: Scene, tmp_path: Path) -> None:
-        """A repeated event is reported, but is no fault: the usage totals show whether it was counted twice."""
+        """An event that arrives twice is reported, but is no fault: the usage totals show if it was counted twice."""
         topic_with(tmp_path, (0, ADA), (1, ADA), (1, ADA))
         assert found(scene) == {}
         assert scene.repeated == 1
@@ -177,7 +177,7 @@ class TestFaults:
     def test_a_fault_of_the_topic(
         self, scene: Scene, tmp_path: Path, deliveries: list[tuple[int, str]], fault: str
     ) -> None:
-        """A lost, unknown or overtaken event is reported, unless the drill expects faults of this kind."""
+        """A lost or overtaken event, or one without a calculation, is a fault, unless the drill expects this kind."""
         topic_with(tmp_path, *deliveries)
         assert found(scene) == {fault: 1}
         assert found(scene, fault) == {}
@@ -188,7 +188,7 @@ class TestFaults:
         assert found(scene) == {"totals_unlike_the_history": 1}
 
     def test_a_request_that_failed(self, scene: Scene) -> None:
-        """A request with an error status or no answer is a fault; the report has their statuses and times."""
+        """If requests get an error status or no response, the report says how many, with which status and when."""
         first, _, refused, unanswered = *scene.ledger.exchanges, scene.ledger.ask(), scene.ledger.ask()
         refused.status = 503
         refused.sent, unanswered.sent = first.sent + 1.5, first.sent + 2.3

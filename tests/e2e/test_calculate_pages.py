@@ -40,7 +40,7 @@ def test_a_size_is_known_while_typing(console: Page) -> None:
 
 
 def test_an_error_is_marked_at_its_place(console: Page) -> None:
-    """If a number is missing before a character, this character is marked, and the field's description names it."""
+    """If a number is missing before ``)``, the parenthesis is marked, and the field's description names it."""
     field = console.get_by_label("Expression")
     field.fill("1 + (2 * )3")
     expect(console.locator(".marks mark")).to_have_text(")")
@@ -87,9 +87,9 @@ def test_last_digits_are_those_of_the_base(console: Page) -> None:
 
 
 def test_an_old_error_of_an_option_takes_no_focus(console: Page) -> None:
-    """The error for an invalid base is shown at the base's field only while the address contains this base.
+    """If the service has refused a base, the base's field shows the error only while the address has this base.
 
-    When the form of the operation pow replaces the expression, the error is shown as an alert instead.
+    If the user then opens the form of the operation pow, an alert shows the error.
     """
     console.goto("/?expression=255&base=99")
     console.get_by_role("button", name=CALCULATE, exact=True).click()
@@ -123,7 +123,7 @@ def test_a_form_is_kept_through_sign_in_and_reload(page: Page, username: str) ->
 
 
 def test_options_of_an_expression_are_kept_in_the_address(console: Page) -> None:
-    """An expression's precision and base are kept in the address; if one is refused, the closed part Options opens."""
+    """An expression's precision and base are kept in the address; if one is invalid, the section Options is opened."""
     console.get_by_text("Options", exact=True).click()
     precision, base = (console.get_by_label(name, exact=True) for name in ("precision", "base"))
     precision.fill("30")
@@ -216,7 +216,7 @@ def test_a_new_operation_appears_by_itself(page: Page) -> None:
 
 
 def test_a_hanging_document_delays_nothing_else(page: Page) -> None:
-    """Without the OpenAPI document, a form shows a placeholder, and after a timeout an error and a button to retry."""
+    """Until the OpenAPI document arrives, a form shows a placeholder; after a timeout, an error and a retry button."""
     page.clock.install()
     page.route("**/openapi.json", lambda _: None)  # no answer
     with page.expect_request("**/openapi.json"):

@@ -160,7 +160,10 @@ def test_history_gives_a_long_value_back(console: Page, context: BrowserContext,
 
 
 def test_history_offers_no_more_than_is_recorded(console: Page, context: BrowserContext, token: str) -> None:
-    """In the history, a summary has no button for its digits, and a row with abbreviated operands has no Run again."""
+    """In the history, a result whose digits are not recorded has no button that shows or downloads them.
+
+    If the operands are recorded only in abbreviated form, there is no button Run again.
+    """
     headers = {"Authorization": f"Bearer {token}"}
     for body in (
         {"operation": "factorial", "input": {"n": 1_000_000_000}, "view": "summary"},
@@ -196,7 +199,7 @@ def test_history_runs_again_and_compares(console: Page, context: BrowserContext,
 
 
 def test_history_opens_a_calculation_with_its_options(console: Page, context: BrowserContext, token: str) -> None:
-    """A calculation opened from the history keeps its precision or base; a summary opens in its operation's form."""
+    """Opening a calculation from the history puts its precision, base or view into the calculator's address."""
     body = {"expression": "2^0.5", "precision": 30}
     headers = {"Authorization": f"Bearer {token}"}
     assert context.request.post("/evaluate", data=body, headers=headers).status == 200

@@ -34,7 +34,7 @@ def _history(context: BrowserContext, token: str) -> list[Any]:
 
 
 def end_session(page: Page) -> None:
-    """Refuse the access token of the page Calculate and its renewal, so that the tab is signed out."""
+    """Calculate on the page, but refuse its access token and the token's renewal, so that the tab is signed out."""
     expect(page.locator(".menu-button .name")).to_be_visible()  # it is signed in
     for path in ("**/evaluate", "**/token/refresh"):
         answer_once(page, path, lambda route: answer_json(route, {"title": "Unauthorized"}, 401))
@@ -64,7 +64,7 @@ def test_a_double_click_appends_a_page_once(console: Page, context: BrowserConte
 
 
 def test_a_late_page_gets_into_no_other_list(console: Page, context: BrowserContext, token: str) -> None:
-    """If another filter is chosen while the next page arrives, its rows are not appended to the new list."""
+    """If the filter is changed while another page of the list loads, its rows are not appended to the new list."""
     _batch(context, token, 51)
     console.goto("/console/history")
     console.route("**/secure-history?*cursor=*", lambda _: None)  # no answer
@@ -282,7 +282,7 @@ def test_a_reset_link_works_in_an_open_tab(page: Page) -> None:
 
 
 def test_a_part_that_cannot_be_loaded_is_told(browser: Browser, server: Server) -> None:
-    """If loading a dialog fails, the page says so and offers to reload; once loading works, the button opens it."""
+    """If a dialog can't be loaded, the page says so and offers to reload; a second click on its button tries again."""
     page = browser.new_page(base_url=server.url)
     page.goto("/")
     answer_once(page, "**/parts/sign-in.js", lambda route: route.abort())

@@ -73,7 +73,7 @@ def test_the_page_is_made_from_the_guide() -> None:
 def test_the_page_has_tabs_of_one_language_and_a_search(page: Page, server: Server) -> None:
     """On the guide's page, choosing a language switches all examples, and a search hides the tasks without its words.
 
-    The examples contain the address of this service.
+    The examples contain the address of the service that sends the page.
     """
     page.goto("/guide")
     page.get_by_role("tab", name="Python").first.click()

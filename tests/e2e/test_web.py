@@ -43,7 +43,7 @@ def test_docs_list_the_operations(page: Page) -> None:
 
 
 def test_docs_authorize_and_store_nothing(page: Page, username: str) -> None:
-    """The dialog Authorize logs in, and later requests carry the token; the browser stores no secret."""
+    """In the API documentation, Authorize logs in, and requests carry the token; the browser stores no secret."""
     page.goto("/healthz")
     page.evaluate("localStorage.setItem('authorized', 'the password, as an earlier release kept it')")
     page.goto("/docs")
@@ -553,7 +553,7 @@ def test_narrow_screen_needs_no_sideways_scrolling(console: Page, scheme: Litera
 
 @pytest.mark.parametrize(("locale", "title"), [("en-GB", "Calculate"), ("de-AT", "Rechnen")])
 def test_the_first_page_is_small(browser: Browser, server: Server, locale: str, title: str) -> None:
-    """In each language, the expression can be typed after six requests and less than 45 kB."""
+    """In each language, the page Calculate accepts input after six requests, which load less than 45 kB."""
     context = browser.new_context(base_url=server.url, locale=locale)
     page = context.new_page()
     first = first_page(page)

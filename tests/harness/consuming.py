@@ -11,7 +11,7 @@ _SECONDS = 45.0
 
 
 async def delivered(stream: Stream, count: int) -> list[Delivery]:
-    """Receive and commit batches of the usage group until they have ``count`` messages; return all messages."""
+    """Consume and commit at least ``count`` messages in the consumer group of the usage totals, and return them."""
     deliveries: list[Delivery] = []
     async with asyncio.timeout(_SECONDS), stream.consume(USAGE_GROUP) as member:
         while len(deliveries) < count:
@@ -22,5 +22,5 @@ async def delivered(stream: Stream, count: int) -> list[Delivery]:
 
 
 async def consumed(stream: Stream, count: int) -> list[Event]:
-    """Return the events in the messages that ``delivered`` returns; messages that are no valid events are left out."""
+    """Consume at least ``count`` messages as ``delivered`` does, and return the valid events among them."""
     return [delivery.event for delivery in await delivered(stream, count) if delivery.event]

@@ -232,7 +232,7 @@ class FakePubSub(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no t
                 queue.give_back(entry)
 
     def _pull(self, request: PullRequest, context: grpc.ServicerContext) -> PullResponse:
-        """Wait for messages until the caller hangs up, but at most ``pull_seconds``."""
+        """Return the next messages; wait for them until the caller hangs up, but at most ``pull_seconds``."""
         until = monotonic() + self.pull_seconds
         context.add_callback(self._wake)
         while context.is_active() and not self._closed:

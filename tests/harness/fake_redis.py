@@ -141,7 +141,7 @@ class FakeRedis:
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_WAIT_SECONDS)
 
     def held_back(self, command: bytes) -> bool:
-        """Return whether a command must wait because writes are paused."""
+        """Return whether a command must wait because CLIENT PAUSE has suspended write commands."""
         return self._writes_paused and command in _WRITES
 
     def execute(self, client: _Client, command: list[bytes]) -> object:
@@ -415,7 +415,7 @@ class _Client(asyncio.Protocol):
         self.go_on()
 
     def go_on(self) -> None:
-        """Execute the waiting commands in order; stop at the first that must wait longer."""
+        """Execute the client's waiting commands in order, up to the first one that CLIENT PAUSE suspends."""
         while self._waiting and not self._server.held_back(self._waiting[0][0].upper()):
             self.send(self._server.execute(self, self._waiting.popleft()))
 

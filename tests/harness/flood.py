@@ -1,4 +1,4 @@
-"""A flood of logins by a separate process: ``python -m tests.harness.flood URL`` runs until its input ends."""
+"""A flood of logins by a separate process: ``python -m tests.harness.flood URL`` runs until its stdin ends."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def resigned(
     without: str = "",
     digest: str = "sha256",
 ) -> str:
-    """Return a token with changed header and claims, signed with a key; both lose the member ``without``."""
+    """Change members of a token's header and claims, remove the member ``without`` from both, and sign the result."""
     texts = []
     for part, changes in zip(token.split("."), (header, claims), strict=False):
         members = {**decoded(part), **(changes or {})}

@@ -59,7 +59,7 @@ AnyKafka = Kafka | MockKafka
 
 @contextmanager
 def kafka() -> Iterator[Kafka]:
-    """Run a broker on free ports; raises Missing without Java, or if ``_jars`` needs Maven and it is not installed."""
+    """Run a broker on free ports; raises Missing without Java, or without Maven if Kafka must be downloaded."""
     java, jars = program("java"), _jars()
     with TemporaryDirectory(prefix="pycalc-kafka-") as folder:
         data = Path(folder)

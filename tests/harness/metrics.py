@@ -17,5 +17,5 @@ def metric(client: httpx.Client, name: str, **labels: str) -> float:
 
 
 def computed(client: httpx.Client, **labels: str) -> float:
-    """Return how many results the service has computed, whether full, modular or summaries."""
+    """Return how many results the service has computed; cached results do not count."""
     return metric(client, "pycalc_compute_duration_seconds_count", **labels)

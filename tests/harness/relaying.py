@@ -54,7 +54,7 @@ class ListeningStream:
 
 
 def ten_minutes(_error: Exception, _failures: int, _longest: float) -> float:
-    """Return a backoff of 600 s, so that a wait is visible in virtual time."""
+    """Return a backoff of 600 s for every error, in place of ``backoff_after``."""
     return 600.0
 
 

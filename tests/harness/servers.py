@@ -144,7 +144,7 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 @contextmanager
 def bare(server: str) -> Iterator[Server]:
-    """Run the bare FastAPI routes of the benchmarks under Uvicorn or Granian."""
+    """Run ``benchmarks.bare``, FastAPI routes without the service's code, under Uvicorn or Granian."""
     port = free_port()
     command = {
         "uvicorn": _python(

@@ -389,7 +389,7 @@ class MemoryUserStore:
 
 
 class MemorySessionStore:
-    """Sessions in memory. Only the current token's hash is kept, so there is no grace period for the previous token."""
+    """Sessions in memory. A replaced refresh token ends its session at once, without the grace period of a database."""
 
     def __init__(self, users: MemoryUserStore) -> None:
         self._users = users
@@ -525,7 +525,7 @@ class MemoryAuditStore:
 
 
 class MemoryQuotaStore:
-    """The amounts that are used of quotas, in memory."""
+    """The used amounts of quotas, in memory."""
 
     def __init__(self) -> None:
         self.uses: dict[bytes, QuotaUse] = {}

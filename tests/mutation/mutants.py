@@ -70,7 +70,7 @@ def sample(root: Path, only: list[str], size: int | None, seed: int) -> Iterator
 
 
 def _places(source: str) -> Iterator[tuple[str, int, int]]:
-    """Yield operator, occurrence and line of each possible change outside annotations."""
+    """Yield cosmic-ray's operator, its occurrence and the line of each possible change outside annotations."""
     annotated = _annotations(ast.parse(source))
     nodes = list(ast_nodes(get_ast(source)))
     for name in _OPERATORS:

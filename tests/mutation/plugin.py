@@ -21,7 +21,7 @@ _LIMIT_BYTES = 6 << 30  # so that a mutant that allocates without end does not s
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
-    """Start new interpreters for pycalc, because coverage.py does not record the lines of forked processes."""
+    """Let tests start pycalc in new interpreters, because coverage.py records no lines of forked processes."""
     servers.forking = False
 
 

@@ -33,17 +33,13 @@ class Selection:
     def tests(self, path: str, line: int, most_seconds: float) -> list[str]:
         """Return tests that reach a line of code and together took at most ``most_seconds`` when they were recorded.
 
-        Tests in files that import the line's module come first, then those that import its package; among equals,
-        faster ones come first.
-
-        A statement that runs at import counts as reached by the tests that reach a use of its names, and by all tests
-        in files that import its module. If no test reaches a line, the tests that reach any line of its file are used.
-        If there are none either, the tests in files that import the nearest package are used.
+        Tests in files that import the line's module come first, then those that import its package; faster ones come
+        before slower ones. If no test reaches the line, tests of its file or of its package are used.
         """
         ranks = self._ranks(path)
         _, in_function = _statement(self._trees[path], line)
         found = self._reaching(path, line, set()) or set().union(*self._lines[path].values())
-        if not in_function:
+        if not in_function:  # it runs at import
             found |= {test for test in self.known if ranks[test.partition("::")[0]] == 0}
         if not found:  # such as a migration, which Alembic loads by its path and coverage.py does not measure
             closest = min(ranks[test.partition("::")[0]] for test in self.known)

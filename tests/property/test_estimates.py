@@ -140,7 +140,7 @@ def short_requests() -> st.SearchStrategy[tuple[str, tuple[str, ...], Options]]:
 
 
 def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
-    """Return how much processor time a request takes on the event loop: its estimate and a cheap result."""
+    """Return the processor time of estimating a request and, if the estimate is low enough, of computing its result."""
     started = thread_time()
     try:
         plan = make_plan(LIMIT, *request)
@@ -154,6 +154,6 @@ def longest_hold(request: tuple[str, tuple[str, ...], Options]) -> float:
 @given(short_requests())
 @settings(max_examples=150)
 def test_short_operands_hold_the_event_loop_for_a_moment(request: tuple[str, tuple[str, ...], Options]) -> None:
-    """With short operands, the estimate, and a result that it calls cheap, take less than 20 ms of processor time."""
+    """A request with short operands is estimated, and if cheap also computed, in less than 20 ms of processor time."""
     holds = (longest_hold(request) for _ in range(ATTEMPTS))
     assert any(hold < HOLD_SECONDS / FASTEST or hold < HOLD_IN_REFERENCES * taken(REFERENCE) for hold in holds)

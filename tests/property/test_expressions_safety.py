@@ -24,7 +24,7 @@ ATTEMPTS = 5
 
 
 def held(text: str, precision: int) -> float:
-    """Return how much processor time an expression takes on the event loop: its estimate and a cheap result."""
+    """Return the processor time of estimating an expression on the event loop and, if it is cheap, of computing it."""
     request = ("evaluate", (text,), Options(precision))
     started = thread_time()
     try:
@@ -46,7 +46,7 @@ def reference() -> float:
 
 @pytest.mark.parametrize("precision", [0, 50])
 def test_no_expression_holds_the_event_loop(precision: int) -> None:
-    """An expression's estimate and a cheap result together take less than 20 ms, without unexpected errors."""
+    """On the event loop, an expression is estimated, and if cheap also computed, in less than 20 ms."""
     allowed = HOLD_IN_REFERENCES * reference()
     for text in islice(hostile(Random(precision)), EXPRESSIONS // 2):  # noqa: S311  # no secrets
         if held(text, precision) > allowed:

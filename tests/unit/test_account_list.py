@@ -70,14 +70,11 @@ async def test_the_last_page_has_no_cursor() -> None:
     assert ([each.order_value for each in page], after) == (["b", "bb", "bbb"], None)
 
 
-@pytest.mark.parametrize(("seconds", "day"), [(1_727_999_999.9, 19_999), (1_728_000_000.0, 20_000)])
+@pytest.mark.parametrize(("seconds", "day"), [(1_727_999_999.9, 19_999), (1_728_000_000.0, 20_000)])  # 2024-10-04 UTC
 async def test_the_figures_are_those_of_the_day_in_utc(
     monkeypatch: pytest.MonkeyPatch, seconds: float, day: int
 ) -> None:
-    """The list has the usage of the current day in UTC.
-
-    The day 2024-10-04 begins 20,000 days after 1970-01-01.
-    """
+    """The list has the usage of the current day in UTC."""
     monkeypatch.setattr(account_list, "time", lambda: seconds)
     store = Store()
     await AccountList(store).page(None, UserOrder.USERNAME, None, 3, descending=False)

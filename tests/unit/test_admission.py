@@ -62,7 +62,7 @@ async def arrive(admission: Admission, *users: bytes, keys: str = "") -> list[Vi
 
 
 async def order_of(holder: Visitor, waiting: dict[str, Visitor]) -> str:
-    """Let the holder of the only slot leave, then each visitor as soon as it is inside; return their order."""
+    """Release the only slot until all waiting visitors have had it; return their order."""
     order, left = "", dict(waiting)
     while left:
         await holder.left()

@@ -124,10 +124,10 @@ async def test_the_queue_is_bounded() -> None:
 
 
 async def test_what_one_user_and_all_strangers_cause_is_bounded() -> None:
-    """A user's acts are stored up to 50 entries at once and one an hour.
+    """The audit log stores 50 actions of a user at once, and then one an hour.
 
-    A user's refusals have the same limit separately. All unknown callers together have 1,000 entries at once and one in
-    10 s. What an admin does to others is not limited.
+    A user's refused actions have a separate limit of the same size. All unknown callers together have 1,000 entries at
+    once, and then one in 10 s. What an admin does to others is not limited.
     """
     now, store, metrics = 0.0, MemoryAuditStore(), Metrics()
     log = audit_in(store, metrics, lambda: now)

@@ -158,7 +158,7 @@ async def test_a_token_is_verified_once() -> None:
 
 
 async def test_a_known_token_ends_with_its_expiry() -> None:
-    """A request with a cached token is answered from the cache until the token expires; then it is verified again."""
+    """A cached token is accepted without a new verification until it expires, and then leaves the cache."""
     moment, users = time(), MemoryUserStore()
     services = authentication(users, wall_clock=lambda: moment)
     token = await opened(services, "ada")

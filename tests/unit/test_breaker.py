@@ -77,7 +77,10 @@ async def test_one_failure_opens_it_and_a_good_probe_closes_it() -> None:
 
 @in_virtual_time
 async def test_failing_again_soon_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failures soon after a successful probe double the wait, up to 2 s; ten seconds without failure reset it."""
+    """Each failure soon after a successful probe doubles the delay of the next probe, up to 2 s.
+
+    Ten seconds without a failure reset the delay.
+    """
     monkeypatch.setattr(random, "uniform", lambda low, high: high)
     async with closed_breaker() as patient:
 

@@ -56,7 +56,7 @@ def reference() -> float:
 
 @pytest.mark.parametrize("text", BODIES.values(), ids=BODIES.keys())
 def test_no_body_holds_the_event_loop(text: str) -> None:
-    """A body of 2 MB is parsed or refused within 0.8 times the processor time of a reference computation."""
+    """A hostile body of 2 MB is parsed or refused in less processor time than a reference computation takes."""
     body = text.encode()
     assert any(reading(body) < HOLD_IN_REFERENCES * reference() for _ in range(ATTEMPTS))
 

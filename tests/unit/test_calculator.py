@@ -208,7 +208,7 @@ async def test_what_a_batch_s_deadline_leaves_undone_is_a_timeout(
 
 
 async def test_a_batch_yields_after_two_milliseconds(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After more than 2 ms of work, a batch yields to the event loop, and requests a time slice of the same length."""
+    """A batch yields to the event loop whenever it has worked for more than 2 ms."""
     slices: list[float] = []
 
     class Scheduler(LoopScheduler):

@@ -69,7 +69,7 @@ def is_open(client: socket.socket, connection: socket.socket) -> bool:
 
 
 def test_an_address_gets_half_of_the_connections(stack: ExitStack) -> None:
-    """An address that holds more than half loses its newest connections; other addresses lose none."""
+    """If an address holds more than half of the permitted connections, its newest ones are ended, and no others."""
     server = Server(stack)
     greedy = [server.connect() for _ in range(TOTAL - 1)]
     other = server.connect("127.0.0.2")

@@ -99,7 +99,7 @@ async def test_what_is_not_whole_has_no_end(failure: PycalcError) -> None:
 
 
 async def test_a_bug_is_no_end_either() -> None:
-    """An unexpected exception reaches the server, which logs it, and no message ends the body."""
+    """If an export raises an unexpected exception, no message ends the body, and the server receives the exception."""
     client, pages = Client(), Pages(failure=LookupError("a bug"))
     with pytest.raises(LookupError):
         await answered(client, pages, Metrics())
@@ -108,7 +108,7 @@ async def test_a_bug_is_no_end_either() -> None:
 
 @in_virtual_time
 async def test_a_reader_that_stops_is_given_up() -> None:
-    """If a page can't be sent in time, the export ends, its pages are closed, and a metric counts a slow client."""
+    """If a client does not read a part in time, the export ends, and a metric counts a slow client."""
     began = now()
     client, pages, metrics = Client(reads=1), Pages(b"second\n", b"third\n"), Metrics()
     response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
@@ -122,7 +122,7 @@ async def test_a_reader_that_stops_is_given_up() -> None:
 
 
 async def test_a_client_that_hangs_up_ends_the_export() -> None:
-    """After the client disconnects, no more pages are read, and the pages are closed."""
+    """After the client disconnects, the export ends and reads no more pages."""
     client, pages = Client(reads=1), Pages(b"second\n", b"third\n")
     answering = asyncio.ensure_future(answered(client, pages, Metrics()))
     await until(lambda: pages.read == 1, "the second page is being sent")

@@ -125,7 +125,7 @@ async def test_an_export_of_whole_pages_ends(exports: Exports, history: MemoryHi
 
 
 async def test_an_item_continues_an_export_that_broke_off(exports: Exports, history: MemoryHistoryStore) -> None:
-    """``cursor`` takes a page's cursor or the id of the last item received, and returns the older rows."""
+    """An export from a ``cursor``, which is a row's id or a page's cursor, has only the older rows."""
     there = newest_first(history.rows)
     identify = Caller().identify
     assert ids(await lines(exports.export(identify, HistorySelection(cursor=there[300]), NDJSON))) == there[301:]
@@ -142,7 +142,7 @@ async def test_a_cursor_from_elsewhere_is_refused(exports: Exports, cursor: str)
 
 
 async def test_filters_apply(exports: Exports, history: MemoryHistoryStore) -> None:
-    """Filters by operation and time apply. An admin exports everyone's rows; a user may not name another user."""
+    """Filters by operation and time apply. An admin exports all users' rows, a user only the user's own."""
     made = history_row(operation="pow")
     others = history_row(user_id=OTHER_ID)
     history.rows += [made, others]
@@ -277,8 +277,7 @@ async def test_a_failed_export_releases_its_slot(
 def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
     """After a read, an export pauses eight times as long as the event loop did other work, at most 0.1 s.
 
-    Processor time beyond twice that of the shortest read of a full page counts as other work. Reads of fewer rows do
-    not count as the shortest.
+    The export's own work is estimated as twice the processor time of the shortest read of a full page so far.
     """
     exports = Exports(MemoryHistoryStore(), accounts(), Metrics(), digits_quota(Metrics()))
     exports._pause_after(0.001, ROWS_PER_READ - 1)

@@ -76,7 +76,7 @@ async def test_a_client_uses_only_its_share_at_once(write: bool, share: int) -> 
 
 @pytest.mark.parametrize(("admitted", "wait_seconds"), [(WAITING, 60.0), (READS, 0.0)], ids=["too many", "too long"])
 async def test_what_waits_for_one_client_is_bounded(admitted: int, wait_seconds: float) -> None:
-    """If 1,024 reads of a client run or wait, or if a read waits too long, it is refused and counted.
+    """If 1,024 reads of a client run or wait, its next read is refused and counted; so is a read that waits too long.
 
     The client's other reads go on.
     """

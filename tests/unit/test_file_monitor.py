@@ -109,7 +109,7 @@ async def test_a_disk_that_cannot_be_read_changes_nothing(disk: Disk, file: Path
 
 @pytest.mark.parametrize("name", ["pycalc.db", "pycalc.db-wal"])
 async def test_nothing_is_recorded_in_a_file_that_was_moved_away(file: Path, name: str) -> None:
-    """If a file is moved away or replaced, calculations are refused with the reason, until it is put back."""
+    """While the database file or its write-ahead log is moved away or replaced, calculations are refused."""
     metrics, history = Metrics(), MemoryHistoryStore()
     monitor = FileMonitor(file, 0, metrics, seconds=0.001)
     recorder = Recorder(history, metrics, lambda _: None, file=monitor)

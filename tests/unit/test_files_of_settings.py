@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_an_unusable_data_folder_is_named(folder: Path, command: tuple[str, ...], data: str, reason: str) -> None:
-    """Every command names the setting, the folder of the database, the reason and the remedy."""
+    """If a command can't use the database's folder, it names the settings, the folder, the reason and the remedy."""
     line = last_line(folder, *command, PYCALC_DATA_DIR=data)
     assert line == (
         "pycalc: PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set: "
@@ -57,7 +57,7 @@ def test_an_unusable_data_folder_is_named(folder: Path, command: tuple[str, ...]
 
 
 def test_the_data_folder_of_keys_and_token_is_named(folder: Path) -> None:
-    """If the database is elsewhere, the development keys and the bootstrap token name PYCALC_DATA_DIR."""
+    """If only keys or the bootstrap token belong in an unusable data folder, the message names PYCALC_DATA_DIR."""
     database = f"sqlite:///{folder / 'calc.db'}"
     line = last_line(folder, "serve", PYCALC_DATA_DIR="plain", PYCALC_DATABASE_URL=database)
     assert line == (
@@ -80,14 +80,14 @@ def test_an_empty_development_key_is_refused(folder: Path, name: str, content: b
 
 
 def test_a_data_folder_with_a_mark_of_urls_is_named(folder: Path) -> None:
-    """The name of the data folder is a part of the database's URL, so ? and # in it are refused."""
+    """A ? or # in the name of the data folder is refused, because the name becomes a part of the database's URL."""
     line = last_line(folder, "serve", PYCALC_DATA_DIR="a?b")
     assert line == "pycalc: bad settings: PYCALC_DATA_DIR: the folder's name 'a?b' must not contain ? or #"
 
 
 @pytest.mark.parametrize(("file", "reason"), [("nowhere", "No such file or directory"), (".", "Is a directory")])
 def test_an_unreadable_file_of_signing_keys_is_named(folder: Path, file: str, reason: str) -> None:
-    """The message names the setting, the file and the reason."""
+    """If the file of signing keys can't be read, the message names the setting, the file and the reason."""
     line = last_line(folder, "serve", PYCALC_SECRET_KEYS_FILE=file)
     assert line.startswith(
         f"pycalc: PYCALC_SECRET_KEYS_FILE: the key file {file} can't be read ({reason}); name a file"
@@ -95,7 +95,7 @@ def test_an_unreadable_file_of_signing_keys_is_named(folder: Path, file: str, re
 
 
 def test_a_file_without_signing_keys_is_named(folder: Path) -> None:
-    """The message names the setting, the file and what it needs."""
+    """If the file of signing keys contains no key, the message names the setting, the file and what it needs."""
     line = last_line(folder, "serve", PYCALC_SECRET_KEYS_FILE="plain")
     assert line.startswith("pycalc: PYCALC_SECRET_KEYS_FILE: the key file plain needs a key a line")
 
@@ -138,13 +138,13 @@ def test_a_file_without_certificates_is_named(folder: Path, setting: str, url: s
 
 @pytest.mark.parametrize(("file", "reason"), [("nowhere", "No such file or directory"), (".", "Is a directory")])
 def test_an_unreadable_password_file_is_named(folder: Path, file: str, reason: str) -> None:
-    """The message names the option of the command, the file and the reason."""
+    """If ``--password-file`` can't be read, the message names the option, the file and the reason."""
     line = last_line(folder, *CREATE, file)
     assert line == f"pycalc: --password-file: {file} can't be read ({reason}). " + READ.format(user=os.geteuid())
 
 
 def test_the_password_file_is_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The password file may be a named pipe, whose writer ends with the first reader."""
+    """The password file is opened only once, because it may be a named pipe, which can be read only once."""
     (folder / "latin").write_bytes(b"\xff\n")
     opened: list[object] = []
     original = open
@@ -161,34 +161,34 @@ def test_the_password_file_is_opened_once(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_a_file_that_another_process_made_is_named(folder: Path) -> None:
-    """If a file in the folder exists already, the message names it and does not say that the folder is a file."""
+    """If creating a file in a folder fails because the file exists, the message names that file."""
     with pytest.raises(OSError, match=r"can't be used \(File exists, at .*/plain\)"), usable_folder("HOME", folder):
         (folder / "plain").touch(exist_ok=False)
 
 
 @pytest.mark.parametrize("option", ["sslrootcert", "sslcert", "sslkey", "sslcrl"])
 def test_a_folder_in_a_postgresql_url_is_named(folder: Path, option: str) -> None:
-    """PostgreSQL's driver can't read a folder in place of a file."""
+    """If a PostgreSQL URL names a folder in place of a TLS file, it is refused with the option and the reason."""
     with pytest.raises(ValueError, match=rf"{option}: \. can't be read \(Is a directory\)"):
         location_of(f"{POSTGRES}{'&sslcert=plain' * (option == 'sslkey')}&{option}=.")
 
 
 @pytest.mark.parametrize("option", ["ssl.certificate.location", "ssl.key.location"])
 def test_a_folder_in_a_kafka_url_is_named(folder: Path, option: str) -> None:
-    """Kafka's driver reads a folder of authorities, but no folder of keys or certificates."""
+    """In a Kafka URL, the authorities may be a folder, but the client's certificate and key must be files."""
     with pytest.raises(ValueError, match=rf"{option}: \. can't be read \(Is a directory\)"):
         kafka_options(f"kafka+ssl://one:9093/events?ssl.ca.location=.&{option}=.", "")
 
 
 def test_only_kafka_s_authorities_are_probed(folder: Path) -> None:
-    """The driver's word ``probe`` means the system's authorities; as a certificate it is the name of a file."""
+    """In a Kafka URL, ``probe`` means the system's authorities; as the client's key, it is the name of a file."""
     assert kafka_options("kafka+ssl://one:9093/events?ssl.ca.location=probe", "")
     with pytest.raises(ValueError, match=r"ssl\.key\.location: probe can't be read"):
         kafka_options("kafka+ssl://one:9093/events?ssl.key.location=probe", "")
 
 
 def test_files_of_kafka_are_not_read_without_tls(folder: Path) -> None:
-    """The driver ignores TLS files of a URL without TLS, so that they need not exist."""
+    """If a Kafka URL does not use TLS, its TLS files need not exist."""
     assert kafka_options("kafka://one:9092/events?ssl.ca.location=nowhere&ssl.key.location=nowhere", "")
 
 
@@ -206,7 +206,7 @@ def test_files_of_kafka_are_not_read_without_tls(folder: Path) -> None:
 def test_files_that_postgresql_s_driver_ignores_need_not_exist(
     folder: Path, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    """Authorities and revocations are read by modes that verify, a client's certificate by every mode with TLS."""
+    """TLS files in a PostgreSQL URL need not exist if the driver ignores them, for example with ``sslmode=disable``."""
     monkeypatch.delenv("PGSSLMODE", raising=False)
     location_of(f"postgresql://{'' if 'host=' in query else 'one'}/pycalc?{query}")
 
@@ -223,7 +223,7 @@ def test_files_that_postgresql_s_driver_ignores_need_not_exist(
 def test_files_that_postgresql_s_driver_reads_are_checked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str, query: str, option: str
 ) -> None:
-    """The mode is in the URL or in PGSSLMODE; with ``require``, the driver verifies if authorities are named."""
+    """TLS files in a PostgreSQL URL are checked if ``sslmode`` or PGSSLMODE makes the driver read them."""
     monkeypatch.setenv("PGSSLMODE", mode or "prefer")
     with pytest.raises(ValueError, match=f"^{option}: "):
         location_of(f"postgresql://one/pycalc?{query}")

@@ -262,7 +262,7 @@ async def test_some_users_don_t_hold_every_stream(alone: PollerAndFeed) -> None:
 
 @in_virtual_time
 async def test_a_client_can_resume_from_the_marker() -> None:
-    """A stream begins with an empty event, the marker. A client that resumes from it receives the same later events."""
+    """A stream begins with an empty event, the marker. A client that resumes from its id receives the later events."""
     async with sharing() as shared:
         old = history_row(user_id=ADA)._replace(id=first_id_of_ms(1_000))
         await shared.history.append([old])

@@ -20,7 +20,7 @@ def at(monkeypatch: pytest.MonkeyPatch, unix_ms: int) -> None:
 
 
 def test_an_id_is_a_version_7_uuid_of_its_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The standard library finds version, variant and timestamp where RFC 9562 puts them."""
+    """An id has UUID version 7, the variant of RFC 9562, and the clock's millisecond as its first 48 bits."""
     at(monkeypatch, MS_2026)
     ids = IdSource()
     for _ in range(100):

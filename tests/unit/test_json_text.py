@@ -31,7 +31,7 @@ def pointer_of(body: bytes) -> str:
     ],
 )
 def test_a_repeated_name_is_pointed_to(body: bytes, pointer: str) -> None:
-    """The pointer (RFC 6901) leads to the repeated member, also if an outer name is repeated too."""
+    """A body with a repeated name is refused with the JSON pointer (RFC 6901) of a repeated member."""
     assert pointer_of(body) == pointer
 
 

@@ -38,7 +38,7 @@ def scripted(*answers: str | None) -> Callable[[], str]:
 
 
 async def test_a_topic_that_is_made_anew_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that fails or finds the same topic id changes nothing; another id ends the topic's current generation."""
+    """If the topic gets a new id, it was recreated, and its old generation ends. A failed look-up changes nothing."""
     options = kafka_options("kafka://127.0.0.1:1/events", "")
     topic = Topic(options, kafka_errors(Metrics()), check_seconds=0.01)
     looks = scripted("old", "old", None, "old", "new", "old")
@@ -189,7 +189,7 @@ async def test_a_topics_id_is_written_as_kafkas_tools_do(
 
 
 def test_from_a_keys_first_doubtful_event_on_all_are_sent_again() -> None:
-    """Of each key, all events from its first undelivered one are sent again; earlier events and other keys are not."""
+    """If an event was perhaps not delivered, it is sent again with all later events of its key, and with no others."""
     ada, bob, eve = (numbered(key_of(name), range(4)) for name in ("ada", "bob", "eve"))
     events = [event for trio in zip(ada, bob, eve, strict=True) for event in trio]
     doubtful = {ada[1].id, bob[3].id}

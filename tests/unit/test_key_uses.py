@@ -1,4 +1,4 @@
-"""The last uses of API keys: noted once per key between two writes, written together, and kept if a write fails."""
+"""When API keys were last used: recorded once per key between two writes, and kept if a write fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store() -> MemoryKeyStore:
 
 
 async def test_a_key_is_noted_once_between_two_rounds(store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often a key is used, each write to the store contains one use of it, with time and address."""
+    """Between two writes to the store, only the first use of an API key is recorded, with time and address."""
     uses = KeyUses(store, Metrics())
     monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
     assert uses.is_due(ADA)
@@ -59,7 +59,7 @@ async def test_a_use_is_shown_before_it_is_stored(store: MemoryKeyStore, monkeyp
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("The database is away."), RuntimeError("a bug")])
 async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore, failure: Exception) -> None:
-    """Uses that can't be stored now are stored by a later write, or by the last one when the service ends."""
+    """If the use of an API key can't be stored, a later write stores it, at the latest when the service ends."""
     uses = KeyUses(store, Metrics())
     uses.note(ADA, "192.0.2.1")
     store.failure = failure
@@ -73,9 +73,9 @@ async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore, failu
 
 
 async def test_uses_are_bounded(store: MemoryKeyStore) -> None:
-    """At most 10,000 keys have unstored uses, and a metric shows their number.
+    """The last uses of at most 10,000 API keys wait to be stored; a metric shows their number.
 
-    One transaction stores at most 200 uses.
+    One transaction stores at most 200 of them.
     """
     metrics = Metrics()
     uses = KeyUses(store, metrics)

@@ -33,7 +33,7 @@ class FakeLeases:
         return self
 
     async def take(self) -> bool | Result:
-        """Return or raise the next answer; the last one is repeated."""
+        """Return or raise the next of the test's answers, or the last one again."""
         self.asked += 1
         self.now += 0.1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -93,7 +93,7 @@ async def test_the_holder_of_the_lease_computes(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_waiting_process_gets_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A result that arrives during the wait counts as shared; one that was in the cache before counts as a hit."""
+    """A result that arrives while a process waits for a lease counts as shared; one that was cached before does not."""
     assert await joined(monkeypatch, FakeLeases(THERE), a_plan(1.0)) == (Found(THERE, cached=True), {})
     assert await joined(monkeypatch, FakeLeases(False, THERE), a_plan(1.0)) == (
         Found(THERE, cached=True),

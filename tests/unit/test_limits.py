@@ -122,7 +122,7 @@ async def test_refused_tries_do_not_prolong_the_wait() -> None:
 
 
 async def test_a_success_forgets_the_failures_of_the_short_window() -> None:
-    """After a successful login, ten more logins may fail, and then the wait is 60 s."""
+    """A successful login resets the count of failed logins: ten more may fail before the account must wait 60 s."""
     door = Door()
     for _ in range(4):
         await door.fail()
@@ -194,7 +194,7 @@ async def test_an_address_has_ten_times_as_many() -> None:
 
 
 async def test_tries_at_once_count_before_they_fail() -> None:
-    """Of 50 concurrent guesses ten are checked; the others may be tried again after a second."""
+    """If ten logins may fail, only ten of 50 concurrent guesses are checked; the others must wait a second."""
     door = Door()
     gate = asyncio.Event()
 
@@ -239,7 +239,7 @@ async def test_an_address_has_eight_tries_under_way() -> None:
 
 
 async def test_a_guess_whose_client_hangs_up_counts() -> None:
-    """A try that is cancelled counts, because its password hash was computed."""
+    """A login whose client disconnects counts as failed, because its password hash was computed."""
     door = Door()
     for _ in range(10):
         with suppress(asyncio.CancelledError):
@@ -263,7 +263,7 @@ class Distant(Counters):
 
 
 async def test_a_try_cancelled_while_it_is_counted_is_taken_back() -> None:
-    """If the client disconnects while its try is being counted, the count is taken back."""
+    """If the client disconnects while its login is being counted, the count is taken back."""
     distant = Distant()
     failures = _Failures("login-account", [parse_limit("10/minute")], distant, Metrics())
     trying = asyncio.create_task(failures.trying("ada").__aenter__())
@@ -362,9 +362,9 @@ async def test_the_try_that_begins_a_wait_makes_seven() -> None:
 
 
 async def test_a_limit_without_room_for_a_block_takes_two_round_trips() -> None:
-    """A calculation and a block of further ones, counted in advance, take one round trip to the counter store.
+    """One round trip to the counter store counts a calculation and, in advance, a block of further ones.
 
-    If both together exceed the limit, a second round trip counts the calculation alone.
+    If the limit has no room for the block, a second round trip counts the calculation alone.
     """
     far = RoundTrips()
     limit = CalculationRateLimit("600/minute; 1000/day", Metrics(), far, {})
@@ -446,7 +446,7 @@ async def test_a_calculation_counts_in_all_windows_or_in_none() -> None:
 
 
 async def test_the_reset_of_an_ended_window_is_a_whole_window_away() -> None:
-    """If the hour ends while calculations counted in advance are left, the stated reset is a whole hour away."""
+    """After a window has ended, the stated reset is a whole window away, even for calculations counted in advance."""
     clock = Clock()
     limit = calculation_rate("1000/minute; 10000/hour", clock)
     await limit.spend(b"ada")
@@ -461,7 +461,7 @@ async def test_the_reset_of_an_ended_window_is_a_whole_window_away() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 7, 150])
 async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
-    """Counting in blocks admits exactly the limit, states the exact remainder, and gives unused calculations back."""
+    """If calculations are counted in blocks, the limit and the stated remainder stay exact."""
     clock = Clock()
     limit = calculation_rate("500/minute; 1200/day", clock)
 
@@ -524,7 +524,7 @@ async def test_a_user_must_have_a_calculation_left() -> None:
 
 
 async def test_an_unused_block_is_subtracted_only_from_windows_that_run() -> None:
-    """After the shortest window, subtracting an unused block takes a round trip for each longer window that runs."""
+    """When the shortest window ends, an unused block is subtracted only from longer windows that have not ended."""
     far, clock = RoundTrips(), Clock()
     limit = CalculationRateLimit("1000/minute; 10000/hour", Metrics(), far, {}, clock=clock)
     trips = []
@@ -535,7 +535,7 @@ async def test_an_unused_block_is_subtracted_only_from_windows_that_run() -> Non
 
 
 async def test_no_more_than_50000_users_have_calculations_counted_in_advance() -> None:
-    """If 50,000 users have calculations that are counted in advance, those of the next user replace the oldest ones."""
+    """At most 50,000 users have calculations counted in advance; a further user displaces the one added first."""
     blocks = {b"%d" % user: _Block("1000/hour", 1, []) for user in range(50_000)}
     limit = CalculationRateLimit("1000/hour", Metrics(), Counters(), blocks)
     await limit.spend(b"ada")

@@ -50,7 +50,7 @@ async def test_publishing_fails_without_a_commit_in_time() -> None:
 
 
 async def test_a_group_stays_when_its_last_member_leaves() -> None:
-    """After the last consumer has left, publishing fails, and a later consumer does not receive the event."""
+    """After the last consumer has left, publishing fails, and a later consumer does not receive the failed event."""
     stream = MemoryStream("memory://", Metrics(), publish_seconds=0.05)
     first, second = numbered(ADA, range(2))
     async with stream.consume("usage"):

@@ -73,9 +73,9 @@ TAGS = ('"abc"', '"abc-zstd"', '"abc-gzip"')
     ],
 )
 def test_the_media_type_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """The weight of a type is that of its most specific media range (§12.5.1).
+    """In Accept, the weight of a media type is that of its most specific range (RFC 9110 §12.5.1).
 
-    A weight above 1 counts as 1. A weight that is no number is ignored together with its range.
+    A weight above 1 counts as 1. A range whose weight is no number is ignored.
     """
     assert preferred(header, MEDIA) == expected
 
@@ -112,7 +112,7 @@ def test_members_after_the_first_hundred_are_ignored(before: int, expected: str 
     ],
 )
 def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected: str | None) -> None:
-    """A named coding needs at least the weight of ``identity``; one that only ``*`` covers needs more (§12.5.3)."""
+    """In Accept-Encoding, a named coding needs at least ``identity``'s weight, and one that ``*`` covers needs more."""
     assert preferred_coding(header, CODINGS) == expected
 
 
@@ -133,7 +133,7 @@ def test_the_coding_that_is_named_with_the_highest_weight(header: str, expected:
     ],
 )
 def test_the_language_with_the_highest_weight_that_is_offered(header: str, expected: str) -> None:
-    """Only the primary subtag counts; if no requested language is offered, the first offered one is sent (§12.5.4)."""
+    """Of Accept-Language, only primary subtags count; if none of these is offered, the first offered one is sent."""
     assert preferred_language(header, ("en", "de")) == expected
 
 
@@ -169,13 +169,13 @@ def test_the_language_with_the_highest_weight_that_is_offered(header: str, expec
     ],
 )
 def test_one_range_of_ten_thousand_bytes(field: str, expected: tuple[int, int] | None) -> None:
-    """Single ranges are parsed as in §14.1.2; several ranges, other units, invalid and overlong ranges are ignored."""
+    """A single range is parsed as in RFC 9110 §14.1.2; several ranges, other units and invalid ranges are ignored."""
     assert byte_range(RequestConditions(range=field), ETAG, 10_000) == expected
 
 
 @pytest.mark.parametrize("field", ["bytes=10000-", "bytes=10000-10001", "bytes=99999-", "bytes=-0"])
 def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
-    """A range that begins at or after the end, and a suffix of 0 bytes, can't be satisfied (§14.1.2)."""
+    """A range that begins at or after the end, and a suffix of 0 bytes, can't be satisfied (RFC 9110 §14.1.2)."""
     with pytest.raises(RangeNotSatisfiable, match="has 10,000 bytes"):
         byte_range(RequestConditions(range=field), ETAG, 10_000)
 
@@ -191,7 +191,7 @@ def test_a_range_beyond_the_end_is_none_of_the_text(field: str) -> None:
     ],
 )
 def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[int, int] | None) -> None:
-    """If-Range compares strongly; without a match the range is ignored, even one beyond the end (§13.1.5)."""
+    """Unless If-Range matches the ETag strongly, a range is ignored, even one beyond the end (RFC 9110 §13.1.5)."""
     assert byte_range(RequestConditions(range="bytes=0-4", if_range=if_range), ETAG, 10_000) == expected
     if expected is None:
         assert byte_range(RequestConditions(range="bytes=10000-", if_range=if_range), ETAG, 10_000) is None
@@ -213,7 +213,7 @@ def test_a_range_counts_if_the_copy_is_the_same(if_range: str, expected: tuple[i
     ],
 )
 def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None) -> None:
-    """If-None-Match compares weakly with the ETags of all codings; ``*`` matches any (§13.1.2)."""
+    """If-None-Match compares weakly with the ETags of all codings; ``*`` matches any (RFC 9110 §13.1.2)."""
     assert matching(header, TAGS) == expected
 
 
@@ -229,12 +229,12 @@ def test_a_copy_is_good_when_its_tag_is_named(header: str, expected: str | None)
     ],
 )
 def test_if_match_compares_strongly(header: str, *, expected: bool) -> None:
-    """If-Match compares strongly, so weak ETags never match; ``*`` matches any (§13.1.1)."""
+    """If-Match compares strongly, so weak ETags never match; ``*`` matches any (RFC 9110 §13.1.1)."""
     assert is_current(header, TAGS) is expected
 
 
 def test_a_field_that_comes_twice_is_one_list() -> None:
-    """The values of a repeated field are joined in order (§5.3); unknown fields are ignored."""
+    """The values of a repeated header field are joined in order (RFC 9110 §5.3); unknown fields are ignored."""
     headers = [(b"accept", b"text/html"), (b"x", b"y"), (b"accept", b"text/plain"), (b"if-none-match", b'"\xe9"')]
     assert conditions_of({"headers": headers, REQUEST: RequestContext()}) == RequestConditions(
         accept="text/html, text/plain", if_none_match='"\N{LATIN SMALL LETTER E WITH ACUTE}"'

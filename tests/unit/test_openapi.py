@@ -99,7 +99,7 @@ def test_every_number_has_a_width(document: dict[str, Any]) -> None:
 
 
 def test_every_body_is_of_a_named_schema(document: dict[str, Any]) -> None:
-    """Each JSON body has a named schema, or is an array whose items have one: client generators need no other name."""
+    """Each JSON body, or each item of an array, has a named schema, so that client generators need not invent names."""
     for name, operation in operations(document).items():
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for media_type, content in (pair for body in bodies for pair in body.get("content", {}).items()):

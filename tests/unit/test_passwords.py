@@ -145,9 +145,9 @@ async def test_an_outdated_hash_costs_what_is_set(opened: Open, checked: list[by
 
 
 async def test_a_hash_that_fits_by_accident_lets_nobody_in(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if bcrypt accepted every password, a check would fail without a stored hash of a listed key.
+    """Without a stored hash made with a listed key, a check fails even if bcrypt accepts the password.
 
-    An unknown user has no hash, ``!`` stands for no password, and a hash may be of an unlisted key.
+    Examples are an unknown user, ``!`` for an account without a password, and a hash made with an unlisted key.
     """
     monkeypatch.setattr(bcrypt, "checkpw", lambda *_: True)
     passwords = opened(NEW)
@@ -176,7 +176,7 @@ def test_without_a_key_there_is_no_hasher() -> None:
 
 
 async def test_what_would_queue_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, opened: Open) -> None:
-    """While 32 checks run or wait, another one is refused at once and counted; the 32 finish."""
+    """While 32 password checks run or wait, another one is refused at once and counted; the 32 finish."""
     release = threading.Event()
 
     def slow(password: bytes, hashed: bytes) -> bool:
@@ -241,7 +241,7 @@ def test_a_password_must_not_be_made_of_what_others_know(password: str, guessed:
     ],
 )
 def test_the_longest_name_is_removed_first(password: str, username: str, email: str, guessed: bool) -> None:
-    """A name is removed before the shorter names that it contains. A name of two characters is not removed."""
+    """When names are removed from a password to judge the rest, longer ones go first; names of two characters stay."""
     if guessed:
         with pytest.raises(InvalidInput):
             require_uncommon(password, "/password", username, email)

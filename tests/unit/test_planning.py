@@ -138,7 +138,7 @@ def test_100_digits_together_are_short(name: str, literals: tuple[str, ...], opt
 def test_an_exponent_of_more_than_five_digits_counts_for_much() -> None:
     """The size of a literal is its length plus its exponent without the sign.
 
-    An exponent of more than five digits counts as 20,000, far more than a short literal has.
+    An exponent of more than five digits counts as 20,000, so that its literal never counts as short.
     """
     assert [size_of(literal) for literal in ("7", "1e5", "1E+5", "1e-99999", "1e100000", "1e", "e")] == [
         *(1, 8, 9, 100_007, 20_008),
@@ -245,7 +245,7 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
     ids=["summary", "too large"],
 )
 def test_the_ends_of_a_summary_cost_as_much_as_the_summary(plan: Plan) -> None:
-    """A summary's time estimate, above 0, stays the same if the plan is reduced to the digit count and the ends."""
+    """Computing only the number of digits and the first and last ones has the same time estimate as a summary."""
     assert ends_of(plan).seconds == plan.seconds > 0
 
 
@@ -326,7 +326,7 @@ def test_base_10_is_the_default_of_a_summary_too() -> None:
     ],
 )
 def test_a_base_is_2_to_36_and_a_precision_1_to_10000(name: str, accepted: list[str], refused: list[str]) -> None:
-    """Both options have at most five ASCII digits; another text is refused with a pointer to the option."""
+    """A base or a precision has at most five ASCII digits; another text is refused with a pointer to the option."""
     power = OPERATIONS["pow"]
     assert [getattr(options_of(power, {name: text}), name) for text in accepted] == list(map(int, accepted))
     for text in refused:

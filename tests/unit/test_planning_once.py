@@ -116,7 +116,7 @@ def test_what_was_planned_is_not_planned_again(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("operation", THREE)
 def test_the_expensive_cases_are_of_all_kinds(operation: str) -> None:
-    """The expensive cases include a value, a residue and a summary of each operation."""
+    """The tests' list of expensive cases contains a value, a residue and a summary of each operation."""
     options = [case.options for case in expensive_cases() if case.operation == operation]
     kinds = {(given.modulus is not None, given.summary) for given in options}
     assert kinds == {(False, False), (True, False), (False, True)}

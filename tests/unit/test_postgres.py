@@ -154,7 +154,7 @@ class Crashing:
 
 @CRASHES
 async def test_a_write_during_whose_commit_the_server_crashes_is_unknown(code: str) -> None:
-    """A PANIC during a commit is no refusal: the log may hold the commit, which the recovery then replays."""
+    """If the server crashes during a commit, OutcomeUnknown is raised, because its recovery may complete the commit."""
     database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere")
     database._queues["write"].engine = cast("AsyncEngine", Crashing(panic(code)))
     with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
@@ -162,7 +162,7 @@ async def test_a_write_during_whose_commit_the_server_crashes_is_unknown(code: s
 
 
 async def test_a_write_whose_commit_is_refused_is_not_unknown() -> None:
-    """An error of lower severity during a commit means that nothing is stored."""
+    """If the server refuses a commit without crashing, StoreUnavailable is raised, because nothing is stored."""
     refusal = asyncpg.PostgresError.new({"S": "ERROR", "V": "ERROR", "C": "53100", "M": "the disk is full"})
     database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere")
     database._queues["write"].engine = cast("AsyncEngine", Crashing(refusal))
@@ -173,7 +173,7 @@ async def test_a_write_whose_commit_is_refused_is_not_unknown() -> None:
 
 @CRASHES
 async def test_an_insert_during_which_the_server_crashes_is_unknown(code: str) -> None:
-    """An insert that ends in a PANIC is repeated like one without a reply; if none succeeds, it is unknown."""
+    """If every try of an insert ends in a crash of the server, OutcomeUnknown is raised."""
     database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere", Timeouts(unknown=0.1))
     engine = Crashing(panic(code))
     database._queues["insert"].engine = cast("AsyncEngine", engine)

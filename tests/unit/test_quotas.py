@@ -283,7 +283,7 @@ def test_a_reservation_of_a_key_is_returned_to_both(quota: WindowQuota) -> None:
 
 
 def test_other_processes_charge_a_key_too(quota: WindowQuota) -> None:
-    """A key's use in other processes counts in the key's quota only; the user's use is reported separately."""
+    """An API key's use in other processes counts in its own quota; the user's use has a total of its own."""
     key = key_of(ADA, UserLimit(10, HOUR))
     quota.require(key)
     quota.learn([QuotaTotal(b"k" * 16, "compute", 11 * HOUR, 10_000_000)])

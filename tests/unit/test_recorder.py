@@ -105,7 +105,7 @@ async def test_the_rows_of_one_call_are_one_transaction() -> None:
 
 
 async def test_a_bad_row_fails_with_its_group_and_no_other() -> None:
-    """If a row can't be stored, its whole group is refused; other groups of the same commit are stored."""
+    """If a row can't be stored, all rows of its call are refused; those of other calls in the commit are stored."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(9)]
@@ -284,7 +284,7 @@ async def test_rows_in_a_commit_that_hangs_are_answered_with_not_knowing() -> No
 
 @pytest.mark.parametrize("delay", ["The database does not answer in time", "The connection to the database is lost"])
 async def test_refusals_during_a_long_commit_say_why_it_takes_long(delay: str) -> None:
-    """The row that is committed, the row behind it and a later row are refused with the reason that the store gives."""
+    """If a commit takes too long, the errors for its rows and for later rows state the reason that the store gives."""
     store = MemoryHistoryStore()
     store.delay = delay
     store.open.clear()
@@ -347,7 +347,7 @@ async def test_the_metrics_tell_of_commits_and_refusals() -> None:
 
 
 async def test_a_commit_whose_outcome_is_unknown_is_counted_as_unknown() -> None:
-    """If the database does not know whether rows are stored, as after a failed sync, they do not count as failed."""
+    """If it is unknown whether rows are stored, as after a disk error, they count as unknown and not as failed."""
     store, metrics = MemoryHistoryStore(), Metrics()
     store.failure = OutcomeUnknown("The disk failed: it is not known whether the change was stored.")
     recorder = Recorder(store, metrics, lambda _: None)

@@ -242,7 +242,7 @@ class NotingLeases(MemoryOutboxStore):
 
 @pytest.mark.anyio
 async def test_the_lease_is_renewed_before_a_batch_could_outlive_it() -> None:
-    """The lease lasts 10 s, and is renewed when less than 6 s are left, because publishing may take almost as long."""
+    """The lease lasts 10 s, and is renewed when less than 6 s are left, because publishing may take almost 6 s."""
     now = 1_000.0
     outbox = NotingLeases()
     relay = Relay(outbox, ListeningStream(outbox), Metrics(), shared=True, clock=lambda: now)

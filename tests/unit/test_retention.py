@@ -110,7 +110,7 @@ async def test_what_is_older_goes_in_small_batches() -> None:
 
 @in_virtual_time
 async def test_the_longest_age_reaches_before_all_time() -> None:
-    """An age of 1,900 years is valid, and no row is so old."""
+    """The longest valid age, about 1,900 years, deletes no row."""
     history = MemoryHistoryStore()
     history.rows = [history_row()._replace(id=bytes(16))]
     assert [gone async for gone in prune(history, parse_age("99999w"))] == []
@@ -141,7 +141,7 @@ async def test_a_running_service_prunes_at_its_start_and_again_later() -> None:
 
 @in_virtual_time
 async def test_the_whole_history_is_examined_once_an_hour() -> None:
-    """A row that becomes too old is deleted an hour after the start, and not earlier."""
+    """The history is searched for old rows at the start and then once an hour."""
     history = MemoryHistoryStore()
     async with retaining(history, DAY):
         await asyncio.sleep(60)

@@ -272,7 +272,7 @@ async def test_a_new_leader_begins_with_a_small_batch() -> None:
 
 @in_virtual_time
 async def test_a_batch_that_is_not_taken_in_time_is_tried_in_smaller_ones() -> None:
-    """If the stream takes too long to find a refused event, the batches shrink; the other events keep their order."""
+    """If the stream takes too long to refuse one event of a batch, batches shrink; other events keep their order."""
     rows = [history_row(n) for n in range(600)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)

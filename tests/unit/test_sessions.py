@@ -74,7 +74,7 @@ async def test_a_refresh_token_is_the_session_and_256_bits() -> None:
 
 
 async def test_an_earlier_release_s_refresh_token_fits() -> None:
-    """As in earlier releases, a token has the session's id, 16 constant bytes, and 16 that each refresh replaces."""
+    """As in earlier releases, a refresh token is the session's id, 16 constant bytes, and 16 that refreshes replace."""
     store = NotingStore()
     token = "pcr_" + base64.urlsafe_b64encode(b"i" * 16 + b"f" * 16 + b"s" * 16).decode()
     with pytest.raises(Unauthorized):

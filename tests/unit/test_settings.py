@@ -344,7 +344,7 @@ def test_lines_of_an_env_file_are_settings() -> None:
     ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """An invalid value, or one out of range, is refused instead of being replaced."""
+    """An invalid value, or one out of range, is refused and not replaced by the default."""
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()

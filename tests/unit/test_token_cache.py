@@ -71,7 +71,7 @@ def test_so_many_are_kept_and_no_more() -> None:
 
 
 def test_what_was_read_before_a_revocation_is_not_kept() -> None:
-    """A token that was being verified during a revocation is not cached, because that token may be revoked."""
+    """A token is not cached if its user was revoked during its verification."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     token_cache.evict(lambda principal: principal.user_id == ADA.user_id)
@@ -80,7 +80,7 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
 
 
 def test_revocations_of_others_do_not_keep_a_token_out() -> None:
-    """A token is cached even if, since its principal was read, rights of other users were revoked up to 64 times."""
+    """A token is cached even if up to 64 revocations of other users happened during its verification."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     for _ in range(64):
@@ -91,7 +91,7 @@ def test_revocations_of_others_do_not_keep_a_token_out() -> None:
 
 @pytest.mark.parametrize("others", [63, 64])
 def test_one_of_many_revocations_is_not_missed(others: int) -> None:
-    """A principal that was read before its revocation is not cached, even after many revocations of others."""
+    """A token is not cached if its user was revoked during its verification, even if many others were revoked later."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     token_cache.evict(lambda principal: principal.username == "ada")
@@ -112,7 +112,7 @@ def test_a_token_ends_at_its_expiry() -> None:
 
 
 def test_no_token_is_accepted_while_revocations_are_unknown() -> None:
-    """Cached tokens are accepted only up to the time until which revocations have been read."""
+    """After ``trusted_until``, the time up to which revocations are known, no cached token is accepted."""
     now = 100.0
     token_cache = TokenCache(Metrics(), clock=lambda: now)
     token_cache.put(b"token", ADA, token_cache.epoch)

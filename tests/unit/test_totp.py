@@ -193,7 +193,7 @@ async def test_a_key_touches_no_second_factor(ada: Enrolled) -> None:
 
 
 async def test_an_admin_must_enrol_where_the_setting_says_so() -> None:
-    """If the setting requires it, an admin without a second factor is refused until the enrolment is confirmed."""
+    """If admins must have a second factor, one who has none is refused until the enrolment is confirmed."""
     services = authentication(MemoryUserStore(), admins_need_totp=True)
     await registered(services, "bob")
     root = await registered(services, "root", Role.ADMIN)

@@ -175,7 +175,7 @@ class MemoryDeadLetters:
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 @in_virtual_time
 async def test_a_bad_event_holds_up_no_good_one(bad: Event) -> None:
-    """Of a batch, the invalid event is dead-lettered, the valid one counted, and the batch committed."""
+    """If a batch contains an invalid event, only this one is dead-lettered; the others are counted."""
     stream, totals, letters = MemoryStream("memory://", Metrics()), MemoryTotals(), MemoryDeadLetters()
     consumer = UsageConsumer(stream, totals, letters, Metrics())
     await asyncio.sleep(0)
@@ -491,9 +491,9 @@ async def well(consumer: UsageConsumer) -> bool:
 async def test_foreign_messages_do_not_fill_the_disk(
     monkeypatch: pytest.MonkeyPatch, waiting: int, put: int, event_name: str
 ) -> None:
-    """If 100,000 dead letters are stored, further foreign messages are dropped, which is counted and logged.
+    """If 100,000 dead letters are stored, further invalid messages are dropped; a metric and the log report it.
 
-    Of a longer message, a dead letter has only the first 8 KiB.
+    A dead letter contains at most the first 8 KiB of its message.
     """
     stream, letters, metrics = MemoryStream("memory://", Metrics()), MemoryDeadLetters(), Metrics()
 

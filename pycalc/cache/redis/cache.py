@@ -94,8 +94,7 @@ class RedisCache:
 def _server(url: str, options: dict[str, str]) -> str:
     """Return the URL with only the options that the driver reads.
 
-    Raises ValueError for a port, path or TLS option that the driver would misread, and for a file of authorities that
-    can't be used.
+    Raises ValueError for a port, path or TLS option that the driver would misread, and for an unusable CA file.
     """
     parts = split_url(url)
     require_server(parts.netloc.rpartition("@")[2])

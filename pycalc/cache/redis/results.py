@@ -141,7 +141,7 @@ class RedisResults:
 
 
 def _value_or_lease(answer: Any) -> bytes | bool:
-    """Convert the take script's reply: return the stored value, or whether the claim holds the lease.
+    """Convert the reply of the script that takes a lease: return the stored value, or whether the lease was taken.
 
     Raises TypeError for any other reply.
     """

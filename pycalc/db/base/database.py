@@ -16,9 +16,9 @@ ROWS_PER_STATEMENT = 125
 
 
 class Database(Protocol):
-    """A database that runs functions of a connection, each in a transaction and without blocking the event loop on I/O.
+    """A database that runs functions in transactions, without blocking the event loop on I/O.
 
-    Reads, reserved reads and writes wait in separate, bounded queues.
+    Each function is called with a connection. ``read``, ``read_reserved`` and ``write`` have separate, bounded queues.
     """
 
     @property
@@ -43,7 +43,7 @@ class Database(Protocol):
         """
 
     def reason_of_delay(self) -> str:
-        """Return a sentence without its full stop: why a running ``insert`` takes long."""
+        """Return why a running ``insert`` takes long: a sentence without its full stop."""
 
     def queue_lengths(self) -> Mapping[str, int]:
         """Return the number of running and waiting functions in each queue, by the queue's name."""

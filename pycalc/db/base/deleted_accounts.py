@@ -14,7 +14,7 @@ class DeletedAccount(NamedTuple):
 
 
 class DeletedAccountStore(Protocol):
-    """The deleted accounts whose history must still be processed, and the reserved names of deleted accounts."""
+    """The deleted accounts whose history must still be erased or made anonymous, and their reserved names."""
 
     async def following(self, user_id: bytes) -> DeletedAccount | None:
         """Return the listed account with the lowest id above ``user_id``, or None if there is none."""

@@ -43,7 +43,7 @@ class HistoryStore(Protocol):
         """
 
     def reason_of_delay(self) -> str:
-        """Return a sentence without its full stop: why a running ``append`` takes long."""
+        """Return why a running ``append`` takes long: a sentence without its full stop."""
 
     async def probe(self) -> None:
         """Check that the database can write: change a row that holds no data, and return once this is durable."""
@@ -67,8 +67,8 @@ class HistoryStore(Protocol):
         """Delete up to ``limit`` of the oldest rows with ids below ``before``; return how many were deleted.
 
         With ``user_id``, only rows of that user are deleted. A row whose event is a dead letter is kept. The first
-        row with an unpublished event is kept, with all later rows. ``before`` must lie in the past, so that no row
-        recorded meanwhile has a lower id.
+        row with an unpublished event is kept, with all later rows. ``before`` must be an id of a past time, so that
+        no row recorded meanwhile has a lower id.
         """
 
     async def user_after(self, user_id: bytes) -> bytes | None:

@@ -13,7 +13,8 @@ class PasswordResetStore(Protocol):
     async def offer(self, user_id: bytes, token_hash: bytes, expires_ms: int, granted_by: bytes | None = None) -> None:
         """Store a token in place of the user's earlier one.
 
-        Raises Forbidden if ``granted_by`` is not an enabled admin's id, and NotFound if the account is deleted.
+        Raises Forbidden if ``granted_by`` is given and not the id of an enabled admin, and NotFound if the account is
+        deleted.
         """
 
     async def owner(self, token_hash: bytes, now_ms: int) -> User | None:

@@ -1,4 +1,4 @@
-"""The interface of the store of quota uses."""
+"""The interface of the store of the amounts of quotas that are used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class QuotaUse(NamedTuple):
-    """The amount of a quota that one process has counted as used in one window. Only refunds decrease the amount."""
+    """The amount of a quota that a user or an API key has used in one window, as counted by one process."""
 
     id: bytes
     user_id: bytes  # of the user or, for an API key with a quota of its own, of the key
@@ -17,25 +17,25 @@ class QuotaUse(NamedTuple):
 
 
 class QuotaTotal(NamedTuple):
-    """The sum of the stored amounts of a quota used in one window, in millionths of the unit."""
+    """The amount of a quota that a user or an API key has used in one window, as counted by several processes."""
 
     user_id: bytes  # as in QuotaUse
     quota: str
     ends: int
-    used: int
+    used: int  # in millionths of the unit
 
 
 class QuotaStore(Protocol):
-    """The store of quota uses of all processes, including processes that have ended."""
+    """The store of the amounts that all processes have counted as used, including processes that have ended."""
 
     async def save(self, uses: Sequence[QuotaUse]) -> None:
-        """Insert uses, or update the stored uses with the same ids. A smaller amount never replaces a larger one."""
+        """Store amounts, each in place of an earlier one with its id. A smaller amount never replaces a larger one."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        """Return the totals of these users and API keys, without the uses whose ids are in ``but``.
+        """Return the totals of these users and API keys, without the amounts whose ids are in ``but``.
 
         Only windows that end after ``now``, in seconds since the epoch, are included.
         """
 
     async def forget(self, now: int, limit: int) -> int:
-        """Delete up to ``limit`` uses whose windows ended by ``now``; return how many were deleted."""
+        """Delete up to ``limit`` amounts whose windows ended by ``now``; return how many were deleted."""

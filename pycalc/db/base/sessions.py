@@ -44,7 +44,7 @@ class SessionLimits(NamedTuple):
 
 
 class Rotation(NamedTuple):
-    """The result of ``SessionStore.rotate``."""
+    """The outcome of the exchange of a refresh token."""
 
     user: User | None  # None if the session is unknown or expired, or the user is disabled
     reused: bool  # whether an old token was used again, which has ended the session
@@ -56,19 +56,19 @@ class SessionStore(Protocol):
     async def open(self, session: NewSession, limits: SessionLimits) -> None:
         """Open a session. Delete the user's expired sessions and, above the limit, the least recently used ones.
 
-        Raises Unauthorized if the account is deleted or disabled. After a login by password, raises Unauthorized if the
-        account has another password or second factor than ``session`` says.
+        Raises Unauthorized if the account is deleted or disabled, or if its password or second factor was changed after
+        a login by password had checked it.
         """
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         """Return the user of a session, or None if the session has ended or expired, or the user is disabled."""
 
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
-        """Replace a refresh token of a session by ``refresh.replacement``.
+        """Exchange a refresh token of a session for ``refresh.replacement``.
 
-        A replaced token may be used again within the grace time, until one of its replacements is used. Each use adds
-        a replacement. Any other old token ends the session. If ``refresh.family_hash`` is not the session's, nothing
-        changes.
+        A client that did not receive the replacement may present the old token again within ``limits.grace_ms``, until
+        a replacement is used. Any other invalid token ends the session, because it may be stolen. If
+        ``refresh.family_hash`` is not the hash of the session's family of tokens, nothing changes.
         """
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:

@@ -35,10 +35,10 @@ class TotpStore(Protocol):
         """
 
     async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
-        """Mark the code of a time step as used, and replace the stored secret ``before`` by ``after``.
+        """Record that the code of a time step was used, and replace the encrypted secret ``before`` by ``after``.
 
-        Return False if the step is not later than the last used step, if the stored secret is no longer ``before``, or
-        if the second factor is not confirmed.
+        Return False and change nothing if a code of this or a later step was used already, if the stored secret is not
+        ``before``, or if the second factor is not confirmed.
         """
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:

@@ -20,14 +20,13 @@ class UsageStore(Protocol):
     """The usage totals by user, day and operation."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """Add to the totals the uses whose events were not counted before, and return how many were added.
+        """Add calculations to the totals, except those that were counted before. Return how many were added.
 
-        If another consumer counts some of these events at the same time, raises Conflict and adds nothing. The caller
-        may retry.
+        Raises Conflict and adds nothing if another process counts some of them at the same time. The caller may retry.
         """
 
     async def forget(self, before: bytes, limit: int) -> int:
-        """Delete up to ``limit`` ids of counted events below ``before``; return how many were deleted.
+        """Delete the ids of counted events that are below ``before``, at most ``limit``. Return how many were deleted.
 
         An event whose id was deleted would be counted a second time if it were delivered again.
         """

@@ -100,7 +100,7 @@ class UserStore(Protocol):
     ) -> User:
         """Delete and return an account, with its sessions, keys, second factor, identity and password reset.
 
-        Unless ``deletion.history`` is "keep", the account is added to the list of ``DeletedAccountStore``.
+        Unless ``deletion.history`` is "keep", list the account as one whose history is to be erased or made anonymous.
 
         Raises Forbidden if ``granted_by`` is not an enabled admin's id, NotFound if there is no such account, Conflict
         for the last enabled admin, and InvalidToken if the account's password hash is not ``deletion.password_hash``.

@@ -41,7 +41,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _foreign_tables(connection: Connection) -> set[str]:
-    """Return the tables that a database without a revision must not have."""
+    """Return the tables that show that a database without a revision belongs to another program."""
     inspector = inspect(connection)
     schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
     names = set(inspector.get_table_names(schema)) - {"alembic_version"}

@@ -129,8 +129,8 @@ async def posted(
     """Return the response to a POST whose body is a calculation. The caller's rate limits count the calculation.
 
     ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
-    errors point to operands in the body's ``input``. Limits are checked before the body is read. Raises InvalidInput,
-    RateLimited, Overloaded, and the errors of RequestBody.
+    the JSON pointers to operands in errors begin with ``/input``. Rate limits are checked before the body is read.
+    Raises InvalidInput, RateLimited, Overloaded, and the errors of RequestBody.
     """
     name = key_name(request)
     await require_remaining(caller, resources)
@@ -164,10 +164,9 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_remaining(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up. Call this before a body is read.
+    """Raise RateLimited if one of the caller's rate limits is used up.
 
-    This uses up no calculation. But a limit may count a block of calculations in advance, which the next ones are
-    taken from. Call ``spend`` once the body has been read.
+    Call this before a body is read, and ``spend`` afterwards, to count the calculations in the body.
     """
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)
@@ -176,8 +175,8 @@ async def require_remaining(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    A limit that they would exceed counts none of them and raises RateLimited. The limit of an API key is checked before
-    that of the key's owner. If the owner's limit then refuses, the key's limit has counted them all the same.
+    Raises RateLimited if they would exceed a limit, which then counts none of them. The limit of an API key comes
+    before that of the key's owner. So calculations that only the owner's limit refuses count towards the key's limit.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):
@@ -243,7 +242,7 @@ async def _calculate_once(
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
     """Return the Plan of a calculation, which has its parsed operands and its estimated cost.
 
-    If a worker process creates the plan or will compute the result, the request's calculation slot is released first.
+    The request's calculation slot is released if a worker process has to create the plan or to compute the result.
     Raises the errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects. If ``client`` is None,
     disconnects are not detected here.
     """
@@ -317,7 +316,7 @@ def _sent(
 
 
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
-    """Return a function that computes how many bytes of a result are sent, or None if all are always sent.
+    """Return a function that computes how many bytes of a result are sent, or None if the whole result is sent.
 
     Set ``unchanged`` if the client's copy of the result is current, so that no bytes are sent. For a range beyond the
     end, the function raises RangeNotSatisfiable, so that nothing is recorded.

@@ -50,14 +50,13 @@ def take_query_key(scope: Scope, context: RequestContext) -> None:
     """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
     The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If the
-    parameter ``key`` is repeated, the context gets an empty key, which is never valid. The query then keeps these
-    parameters, but without their values.
+    parameter ``key`` is repeated, its values are removed, and the context gets an empty key, which is never valid.
 
-    A query is cut after MOST_PARAMETERS + 2 parameters, because reading thousands would block the event loop. Without
-    the API key, a cut query still has more than MOST_PARAMETERS, so that the routes refuse it.
+    A query with too many parameters is shortened, because reading thousands would block the event loop. Enough of them
+    are left for the routes to refuse the query.
     """
     query: bytes = scope["query_string"]
-    most = MOST_PARAMETERS + 2
+    most = MOST_PARAMETERS + 2  # even without ``key``, more than MOST_PARAMETERS are left
     if query.count(b"&") >= most:
         query = scope["query_string"] = b"&".join(query.split(b"&", most)[:most])
     if _PARAMETER not in query and b"%" not in query:

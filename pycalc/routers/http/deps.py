@@ -89,10 +89,9 @@ async def caller_of(scope: Scope, resources: Resources, right: str | None, *, en
 
 
 def key_of(scope: Scope, resources: Resources) -> bytes | str:
-    """Return the key under which a request counts in concurrency limits.
+    """Return the user's id or the client's address, for which concurrency limits count a request.
 
-    If the request's token is in the token cache, even expired, the key is the user's id. Otherwise it is the client's
-    address.
+    The user is known only if the request's token is in the token cache, even if it has expired there.
     """
     user = resources.authenticator.token_cache.user_of(token_of(scope) or b"")
     return resources.addresses.of(scope) if user is None else user

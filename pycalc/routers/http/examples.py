@@ -45,7 +45,7 @@ def _calculated(request: Request) -> dict[str, Any]:
 
 
 def _request(operation_id: str) -> Request:
-    """Return the example request for an operation in ``CALCULATED``."""
+    """Return the example request of an operation that calculates."""
     if operation_id == "calculate":
         return "pow", ("2", "0.5"), Options(precision=30)
     operation = CALCULATIONS[operation_id]
@@ -54,7 +54,7 @@ def _request(operation_id: str) -> Request:
 
 
 def digits_of(operation_id: str) -> str:
-    """Return the bare digits of the example result of an operation in ``CALCULATED``."""
+    """Return the bare digits of the example result of an operation that calculates."""
     return _computed(_request(operation_id))[1]
 
 

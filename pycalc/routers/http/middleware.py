@@ -156,7 +156,7 @@ class Application(FastAPI):
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
         """Return a response that refuses the request and count the refusal, or admit the request and return None.
 
-        A calculation by GET or HEAD needs a calculation slot. Its operands are not checked.
+        A calculation by GET or HEAD needs a calculation slot, even if its operands are invalid.
         """
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
@@ -178,8 +178,8 @@ class Application(FastAPI):
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation route of a request, or None for other requests.
 
-        Put the route and its operands into the scope. If a path with an escaped slash begins with an operation's name,
-        but does not match its route, put the path with its escapes into the scope. The router then reads that path.
+        Put the route and its operands into the scope. If a path with an escaped slash does not match its operation's
+        route, put the path with its escapes into the scope, so that the router does not read the slash as a separator.
         """
         if scope["method"] != "GET":
             return None
@@ -193,7 +193,6 @@ class Application(FastAPI):
         matched = route.path_regex.match(raw.decode("latin-1") if escaped else path)
         if not matched:
             if escaped:
-                # The router must not treat the escaped slash as a separator either.
                 scope["path"] = raw.decode("latin-1")
             return None
         operands = matched.groupdict()

@@ -62,7 +62,7 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 async def _expected(request: Request, error: Exception) -> Response:
     """Return the response to a PycalcError, a RequestValidationError or a ClientGone.
 
-    An error with a status in AUDITED is written to the audit log.
+    Write errors with status 401, 403 or 429 to the audit log.
     """
     if isinstance(error, ClientGone):
         return Response(status_code=CLIENT_GONE)  # only the metrics show it, because the client has disconnected

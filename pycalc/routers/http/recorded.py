@@ -21,9 +21,9 @@ async def recorded_answer(
 ) -> PendingAnswer:
     """Return a PendingAnswer that has the digits of a recorded calculation.
 
-    If ``row`` lacks the digits, they are looked up in the cache, or computed from ``asked``, the calculation's original
-    request. If ``asked`` is None, they are only looked up. Otherwise this raises the errors of ``plan_of``, among them
-    ClientGone if ``client`` disconnects. If ``client`` is None, disconnects are not detected here.
+    ``asked`` is the calculation's original request, if it is known. Digits that ``row`` lacks come from the cache, or
+    are computed from ``asked``. Raises the errors of ``plan_of`` unless ``asked`` is None, among them ClientGone if
+    ``client`` disconnects. If ``client`` is None, disconnects are not detected here.
     """
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)

@@ -112,8 +112,8 @@ def batch_response(
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
     """Return the bytes before and after the result's text in the JSON of a calculation.
 
-    The JSON of the result itself is encoded once and cached. Only an id, a boolean and a time are inserted here,
-    because encoding the whole for each response would copy megabytes.
+    Only the members ``id``, ``cached`` and ``elapsed_ms`` are encoded for each response. The rest is encoded once and
+    cached with the result, because encoding a long result again would copy megabytes.
     """
     cached = b"true" if answer.cached else b"false"
     before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
@@ -131,8 +131,8 @@ async def send_text(
 ) -> int:
     """Send the bare digits, or a range of them, and return the status. ``fields`` are additional header fields.
 
-    ``etags`` come from ``etags_of``, or are empty for a response without validators and ranges. The whole is compressed
-    if the client prefers this. A range is never compressed. Raises RangeNotSatisfiable for a range beyond the end.
+    ``etags`` come from ``etags_of``, or are empty for a response without an ETag and ranges. The whole text is
+    compressed if the client prefers this, but a range never is. Raises RangeNotSatisfiable for a range beyond the end.
     """
     etag, *coded = etags or ("",) * (1 + len(CODINGS))
     text = answer.result.text

@@ -33,8 +33,8 @@ def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
     """Return a ``send`` that raises ClientTooSlow if the client reads a response's parts too slowly.
 
     The client may take ``reading_speed.seconds``, and one second more for every ``reading_speed.rate`` bytes. Only the
-    time during which ``send`` waits for the client counts. Time without anything to send, such as between events, is
-    added to the remaining time. The remaining time never exceeds ``reading_speed.seconds``.
+    time during which ``send`` waits for the client counts. While there is nothing to send, for example between events,
+    the client's remaining time grows again, up to ``reading_speed.seconds``.
     """
     left, ended = reading_speed.seconds, monotonic()
 

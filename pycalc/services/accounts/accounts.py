@@ -93,8 +93,8 @@ class Accounts:
     ) -> User:
         """Create an account. ``by`` is the name of its creator for the audit log, or None.
 
-        ``bootstrap_hash`` is the hash of a bootstrap token, and ``admin_id`` the id of the admin who creates the
-        account. The transaction that inserts the account checks that each one that is given is still valid.
+        ``bootstrap_hash`` is the hash of the bootstrap token that is used up, and ``admin_id`` the id of the admin who
+        creates the account; either may be None. The transaction that inserts the account checks that they are valid.
         """
         user = User(
             id=self._ids.next(),
@@ -186,7 +186,7 @@ class Accounts:
         await self._delete(user.username, user.username, user.password_hash)
 
     async def _delete(self, username: str, by: str, password_hash: str | None, granted_by: bytes | None = None) -> None:
-        """Delete an account if its password has the hash ``password_hash``, or any hash if this is None.
+        """Delete an account. If ``password_hash`` is given, the account must still have this hash.
 
         ``by`` is the name of the deleting user for the audit log. ``granted_by`` is the id of the deleting admin, or
         None if users delete themselves. Raises the errors of ``UserStore.delete``.

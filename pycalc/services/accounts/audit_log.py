@@ -50,7 +50,7 @@ class _TokenBuckets:
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # tokens, and when they were counted
 
     def take(self, key: Hashable, now: float) -> bool:
-        """Count an event of this key at the time ``now`` and return True. If its bucket is empty, return False."""
+        """Count an event of the key at the time ``now`` and return True. If the key's bucket is empty, return False."""
         tokens, counted_at = self._buckets.get(key, (self._burst, now))
         tokens = min(self._burst, tokens + (now - counted_at) * self._per_second)
         self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens), now
@@ -137,7 +137,10 @@ class AuditLog:
         self.record(action, subject=username, actor=username, outcome=outcome, **details)
 
     def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database. If its actor causes too many, or if the queue is full, drop and count it."""
+        """Queue an entry for the database.
+
+        If the entry's actor causes too many entries, or if the queue is full, the entry is only counted.
+        """
         if entry.actor is None:
             admitted = self._strangers.take(None, self._clock())
         else:  # an act of an admin, an operator's command or the service itself is not limited

@@ -69,7 +69,7 @@ class Authenticator:
 
         A change of the account by another process may take some seconds to show. Raises Unauthorized if the token or
         key is not valid, and Overloaded if too many keys wait for their look-up. Raises Forbidden for an admin who must
-        enrol a second factor. Set ``enrolling`` for the requests that enrol one: then this error is not raised.
+        enrol a second factor, unless this request enrols it (``enrolling``).
         """
         cached = self.token_cache.get(token)
         if cached is not None:

@@ -36,13 +36,12 @@ async def own_account(users: UserStore, caller: Principal) -> User:
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is the id or the name of an account, in any letter case. A name may also select a deleted account, as in
-    ``UserStore.id_of``. An unknown name selects nobody. If ``user`` is None, an admin selects all users, and any other
-    caller selects only the caller.
+    ``user`` is the id or the name of an account, in any letter case. A name may also select a deleted account. An
+    unknown name selects nobody. If ``user`` is None, an admin selects all users, and any other caller selects only the
+    caller.
 
-    Raises Forbidden if a caller who is not an admin selects another user. An admin's account is read from the store,
-    because ``caller`` may be outdated. Raises Forbidden if the caller is no longer an admin, and Unauthorized if the
-    caller's account is deleted or disabled.
+    Raises Forbidden if a caller who is not an admin selects another user, or if an admin has lost the role. Raises
+    Unauthorized if an admin's account is deleted or disabled.
     """
     if not caller.is_admin:
         if user is not None and user.lower() not in (caller.username.lower(), text_of_id(caller.user_id)):

@@ -56,7 +56,7 @@ def forget_bootstrap_token(data_dir: Path) -> None:
 
 
 async def offer_bootstrap_token(users: UserStore, data_dir: Path, *, wanted: bool, replace: bool) -> str | None:
-    """Ensure that there is a valid bootstrap token, of 256 bits. Return the token if it is new, else None.
+    """Ensure that there is a valid bootstrap token. Return the token if it is new, else None.
 
     If no token is ``wanted`` or an enabled admin exists, only remove the token's file. Without ``replace``, keep a
     valid token whose file is not in ``data_dir``, because another instance may have made this token.

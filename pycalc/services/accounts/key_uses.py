@@ -21,7 +21,10 @@ _log = get_logger(__name__)
 
 
 class KeyUses:
-    """The uses of API keys that are not stored yet. For each key, only the first use after a ``store`` is noted."""
+    """The time and address of API keys' uses, kept in memory until ``store`` writes them to the database.
+
+    After each call of ``store``, only the first use of a key is noted.
+    """
 
     def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
         self._store = store
@@ -29,7 +32,7 @@ class KeyUses:
         metrics.key_uses_noted.set_function(lambda: len(self._noted))
 
     def is_due(self, key_id: bytes) -> bool:
-        """Return whether the next use of this key must be noted."""
+        """Return whether a use of this key must be noted: no use of it is noted yet, and there is room for one."""
         return key_id not in self._noted and len(self._noted) < _MAX_NOTED
 
     def note(self, key_id: bytes, address: str) -> None:

@@ -11,6 +11,6 @@ _WAIT_SECONDS = 1.0
 
 
 def lookup_limit(at_once: int, refused: Counter) -> QueueingLimit:
-    """Return a limit on concurrent look-ups. A refusal increments ``refused``."""
+    """Return a limit on concurrent look-ups of credentials. A refusal increments ``refused``."""
     detail = "Too many credentials are being looked up; retry in 1 s."
     return QueueingLimit(at_once, at_once + _MAX_WAITING, _WAIT_SECONDS, refused, detail)

@@ -108,7 +108,7 @@ class PasswordHasher:
     async def check(self, password: str, hashed: str | None) -> bool:
         """Return whether the password has this hash. Raises Overloaded if the queue is full.
 
-        Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or if the hasher no longer has its key.
+        Return False if ``hashed`` is None (an unknown user) or NO_PASSWORD, or was made with a key that is gone.
 
         A call takes at least the time of one hash at the present cost, even for an unknown user, so that its time does
         not reveal whether a user exists. It only takes longer if the hash has a higher cost.

@@ -60,8 +60,8 @@ class Sessions:
         """Open a session for a user whose password was verified against ``password_hash``.
 
         ``password_hash`` is None if the identity provider has signed the user in. ``totp`` tells whether a second
-        factor was verified too. Raises Unauthorized if the account was deleted or disabled meanwhile. If
-        ``password_hash`` is given, also raises it if the password or the second factor was changed meanwhile.
+        factor was verified too. Raises Unauthorized if the account was deleted or disabled meanwhile or, for a
+        ``password_hash``, if the password or the second factor was changed meanwhile.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
@@ -115,6 +115,9 @@ class Sessions:
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:
-    """Return a new refresh token for a session, and the SHA-256 of its secret."""
+    """Return a new refresh token for a session, and the SHA-256 of its secret.
+
+    The secrets of all refresh tokens of a session begin with the same bytes, ``family``.
+    """
     secret = family + secrets.token_bytes(_SECRET_BYTES - _FAMILY_BYTES)
     return _PREFIX + base64.urlsafe_b64encode(session_id + secret).decode(), sha256(secret).digest()

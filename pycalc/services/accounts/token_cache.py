@@ -63,10 +63,9 @@ class TokenCache:
         return None if principal is None else principal.user_id
 
     def put(self, token: bytes, principal: Principal, epoch: int) -> None:
-        """Cache a principal that was read from the store when ``self.epoch`` was ``epoch``.
+        """Cache a principal. ``epoch`` is the value that ``self.epoch`` had before the principal was read.
 
-        Do nothing if a later eviction applies to the principal, or if there were more later evictions than the cache
-        remembers.
+        Do nothing if the principal was evicted since then, or if there were too many evictions to know this.
         """
         missed = self.epoch - epoch
         if missed > len(self._evictions):
@@ -101,7 +100,7 @@ class TokenCache:
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
         """Evict the principals for which ``revoked`` is true.
 
-        Such principals that are being read from the store now will not be cached. The result of ``revoked`` must only
+        If such a principal is being read from the store now, it will not be cached. The result of ``revoked`` must only
         depend on attributes that never change, such as ids and names.
         """
         self.epoch += 1

@@ -65,9 +65,9 @@ class BatchCalculator:
     ) -> list[BatchAnswer]:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
-        If a calculation fails, its error is the answer. An error among ``requests`` is returned as its own answer. A
-        calculation fails with ComputationTimeout after the batch's deadline. It fails with PayloadTooLarge if its
-        result might make all results together longer than one result may be.
+        If a calculation fails, the list has its error in place of an answer. An error among ``requests`` is returned
+        unchanged in its place. After the batch's deadline, calculations fail with ComputationTimeout. A calculation
+        fails with PayloadTooLarge if the batch's results may be too long together.
 
         Reservations of memory for long results are pushed onto the stack ``reservations``. Close the stack when the
         answers are sent. ``measure`` is as for ``Calculator.calculate``, and is called in the requests' order.
@@ -108,9 +108,9 @@ class BatchCalculator:
     ) -> list[BatchAnswer]:
         """Return the answers to a batch that is recorded already. Nothing is recorded again.
 
-        Results that the history does not store are looked up or computed again. If a result can't be found, for example
-        because a limit is lower now, the error is the answer to that calculation. ``reservations`` is as for
-        ``calculate``. Raises Overloaded as ``calculate`` does.
+        Results that the history does not store are looked up or computed again. If this fails, for example because a
+        limit is lower now, the list has the error in place of an answer. ``reservations`` is as for ``calculate``.
+        Raises Overloaded as ``calculate`` does.
         """
         rows = iter(recorded.rows)
         row_of = {index: next(rows) for index in range(len(requests)) if index not in recorded.problems}

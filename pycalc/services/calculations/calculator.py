@@ -195,8 +195,8 @@ class Calculator:
     ) -> Answer:
         """Return the answer to a recorded calculation, without recording it again.
 
-        If the history does not store the result, ``make_again`` looks it up or computes it. The history has all that a
-        summary shows. Raises the errors of ``make_again``.
+        If the history does not store the result, ``make_again`` looks it up or computes it. A summary needs only what
+        the history stores. Raises the errors of ``make_again``.
         """
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
@@ -227,8 +227,8 @@ class Calculator:
 
         Nothing is recorded. ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``.
 
-        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. Raises the error of
-        ``require_size``. Raises InvalidInput if the number of digits itself has over LONGEST_RECORDED digits.
+        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. Raises ResultTooLarge if the
+        result has too many digits. Raises InvalidInput if even their number is too long to record.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
             self._quota.require(caller, plan.digits)  # before an expensive computation

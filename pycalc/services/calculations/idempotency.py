@@ -51,7 +51,7 @@ def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[by
 
     ``problems`` has the members of each error (RFC 9457), by the item's index. Without errors, the packed bytes are
     None. If they would exceed ``problem_bytes(items)``, the errors are shortened in both forms, because a retry must
-    get the same answer. Shortened, they fit unless every item has an error. Such a batch is not stored.
+    get the same answer. The shortened errors fit, unless all items fail; then nothing is stored.
     """
     answered = {index: to_json(problem) for index, problem in problems.items()}
     pack = _pack(answered)
@@ -93,8 +93,8 @@ class IdempotencyKeys:
     ) -> T:
         """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``.
 
-        ``calculate`` must record the request with its key, and raise KeysTaken if another request has recorded the key
-        meanwhile. Then too, ``again`` is called. ``again`` gets the recorded outcome.
+        ``calculate`` must record the request with its key. If it raises KeysTaken, because another request has recorded
+        the key meanwhile, ``again`` is called after it. The argument of ``again`` is the recorded outcome.
 
         Raises StillRunning if a request with this key is running in this process, or if the key has just expired.
         Raises InvalidInput if the key was recorded with another request, and Conflict if some of the calculations are

@@ -55,7 +55,7 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """Return the options of a request. ``given`` has the texts of options by name; other options get their defaults.
 
     Raises InvalidInput for an option that the operation does not have, for an invalid text, and for options that
-    exclude each other. The text of ``mod`` is only checked by ``make_plan``.
+    exclude each other. The text of ``mod`` is not checked here, but by ``make_plan``.
     """
     for name in given:
         if name == "mod" and not isinstance(operation, Modular):
@@ -112,8 +112,8 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
     Unless the request is short (see ``is_short``), the estimated cost includes the time to send the calculation to a
     worker.
 
-    Raises InvalidInput for an invalid operand or modulus, and for a summary of operands with over LONGEST_RECORDED
-    characters. Raises DomainError if the operation has no value for the operands.
+    Raises InvalidInput for an invalid operand or modulus, and for a summary of operands that are too long to record.
+    Raises DomainError if the operation has no value for the operands.
 
     Raises ResultTooLarge if the result may have over ``max_digits`` digits. If the operation has summaries and the base
     is 10, the plan is marked ``too_large`` instead. The limit does not apply to summaries and to residues in base 10.
@@ -196,8 +196,7 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
     """Raise ResultTooLarge, with the first and last digits, if a full result has more than ``max_digits`` digits.
 
-    The plan of such a result is marked ``too_large``, or has underestimated the size: the size of an expression with an
-    irrational part is uncertain. Summaries and residues are not checked.
+    Summaries and residues are not checked.
     """
     if plan.too_large or (plan.task.view == "value" and int_of(facts.digits) > max_digits):
         detail = f"The result has more than {max_digits:,} digits, too many to write out: ask for a smaller result."

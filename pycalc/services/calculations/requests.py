@@ -79,7 +79,7 @@ def into_input(error: InvalidInput, operation: str) -> InvalidInput:
 def recorded_request(row: HistoryRow) -> Request | None:
     """Return the request of a recorded calculation, or None if the history has abbreviated an operand or an option.
 
-    Raises NotFound for a summary, which has no digits.
+    Raises NotFound for a recorded summary, because it has no full result.
     """
     given = {name: str(value) for name, value in json.loads(row.input).items()}
     if given.get("view") == "summary":

@@ -37,7 +37,7 @@ class _Work(Generic[T]):
 class SingleFlight(Generic[T]):
     """The work in progress in this process, by key. Callers with the same key share one task.
 
-    Each task has a waiting caller, so the limits on callers also limit the number of tasks.
+    A task runs only while a caller waits for it.
     """
 
     def __init__(self) -> None:
@@ -81,8 +81,7 @@ class Coordination:
     """Single flight among processes: the holder of a result's lease computes it, the others poll the shared cache.
 
     Polling callers take no place in the queue for workers. They poll for at most five times the estimated duration and
-    half a second more, then they compute the result themselves. The reply to a request for a lease contains the result
-    if it is stored, so an expensive result needs no separate look-up.
+    half a second more, then they compute the result themselves.
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:

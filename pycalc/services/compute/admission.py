@@ -33,9 +33,9 @@ class Admission:
     first slot that is due to any of these users. So a user never waits behind other requests of the user who asked for
     the computation first.
 
-    If the queue is full, a new request may displace a waiting one. The new request's user is compared with the user who
-    has the most waiting requests. The new request counts as waiting. It displaces the other user's newest request if
-    its own user has fewer waiting requests, or equally many waiting and fewer running ones. Otherwise, it is refused.
+    If the queue is full, a new request may displace the newest request of the user who has the most waiting requests.
+    For this, its own user must have fewer waiting requests, the new one included, or equally many waiting and fewer
+    running ones. Otherwise, the new request is refused.
     """
 
     def __init__(self, metrics: CalculationMetrics, slots: int, max_waiting: int = 64, max_wait: float = 30.0) -> None:
@@ -149,7 +149,6 @@ class Admission:
             request.granted.set_exception(self._refusal("displaced", detail))
 
     def _dequeue(self, request: _Request, user: bytes) -> None:
-        """Remove a request from a user's queue."""
         self._waiting[user].remove(request)
         self.waiting -= 1
         if not self._waiting[user]:

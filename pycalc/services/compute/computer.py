@@ -87,8 +87,8 @@ class Computer:
         - Overloaded if too many requests wait, if this one waits too long, if the caller's other computations may need
           the rest of the quota, or if no file can be made for the result;
         - Unavailable if no worker starts, if the worker dies, or at shutdown;
-        - ComputationTimeout at the deadline or at the limit of memory, or at once if the estimate is far above the
-          deadline and the operation has no partial results.
+        - ComputationTimeout at the deadline or at the limit of memory, or at once if the computation would take far
+          longer than the deadline and the operation has no partial results.
 
         Cancellation kills the worker that computes the result.
         """
@@ -150,7 +150,7 @@ class Computer:
                     self.quota.charge(caller, perf_counter() - began)
 
     async def _ready_worker(self) -> None:
-        """Start a worker unless one became idle within _TRUSTED_SECONDS. Raises Unavailable if the start fails."""
+        """Start a worker, unless one has become idle in the last minute. Raises Unavailable if the start fails."""
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
@@ -179,8 +179,8 @@ class Computer:
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, charge the caller's quota, and return the function's result.
 
-        The function may use up to PLANNING_MEMORY bytes, but at most an equal part of the memory of all workers. Raises
-        the function's errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute`` does.
+        The function may use up to PLANNING_MEMORY bytes, but no more than one worker may take. Raises the function's
+        errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute`` does.
         """
         async with self._worker_slot(caller, 0.0) as result_fd:
             return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
@@ -210,8 +210,8 @@ class Computer:
     async def _in_worker(self, most_bytes: int, result_fd: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        The function may use ``most_bytes`` of memory, but at most an equal part of the memory of all workers. If it
-        needs more, the worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
+        The function may use ``most_bytes`` of memory, but no more than one worker may take. If it needs more, the
+        worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
 
         Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
         result from the file, if the file has a complete one. Raises Unavailable if the worker does not start or dies.

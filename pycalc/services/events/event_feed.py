@@ -1,6 +1,6 @@
 """The event feed of ``GET /events``: first events from the history, then live events, without a gap between them.
 
-An event may appear twice, but only after the clock was set back by more than AHEAD_MS.
+An event may appear twice, but only after the clock was set back.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ class EventFeed:
         An id begins with the time at which it was made. If ``last_id`` or a yielded id is over AHEAD_MS ahead of the
         clock, because the clock was set back, events with lower ids may follow.
 
-        ``identify`` is called before each event and each HEARTBEAT, and must raise an error if the caller has lost the
-        right to read events. The feed ends when the service stops, when the caller's role changes, or when the client
-        reads too slowly. Raises Overloaded above the limits, StoreUnavailable, and the errors of ``identify``.
+        After some seconds without an event, HEARTBEAT is yielded. ``identify`` is called before each item, and must
+        raise an error if the caller has lost the right to read events. The feed ends when the service stops, when the
+        caller's role changes, or when the client reads too slowly. Raises Overloaded above the limits,
+        StoreUnavailable, and the errors of ``identify``.
         """
         caller = await identify()
         user_id = None if caller.is_admin else caller.user_id

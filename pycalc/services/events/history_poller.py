@@ -91,8 +91,7 @@ class HistoryPoller:
     ) -> None:
         """Read new calculations from ``history``. Set ``shared`` if other processes record calculations too.
 
-        ``clock_ns`` must return nanoseconds since the epoch, by the clock whose time the ids of new calculations begin
-        with.
+        ``clock_ns`` must return nanoseconds since the epoch. It must be the clock that gives new ids their time.
         """
         self._history = history
         self._clock_ns = clock_ns
@@ -183,7 +182,7 @@ class HistoryPoller:
             await asyncio.sleep(_GATHER_SECONDS)
 
     async def _read(self) -> bool:
-        """Read the events after the position and queue them for the subscribers; return whether there may be more."""
+        """Read the next events and queue them for the subscribers; return whether there may be more."""
         now_ms = self._clock_ns() // 1_000_000
         if self._position > first_id_of_ms(now_ms + AHEAD_MS):  # the clock was set back, so new ids are lower
             self._position = first_id_of_ms(now_ms - _REPEATED_MS)

@@ -39,7 +39,7 @@ class OutboxGauges:
         )
 
     def show(self, oldest: Sequence[OutboxRow], backlog: int = 0) -> None:
-        """Set both gauges. ``oldest`` must begin with the oldest row of the outbox, or be empty."""
+        """Show ``backlog`` waiting events, and the age of the first row of ``oldest``, or 0 if ``oldest`` is empty."""
         self._gauge.set(backlog)
         self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
 

@@ -56,7 +56,7 @@ class RetrySchedule:
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}
 
     def put_off(self) -> None:
-        """Let no retry be due before the schedule's shortest wait has passed, because the stream itself has failed."""
+        """Postpone the retries that are due now or soon, because the stream itself has failed."""
         soonest = self._clock() + self._seconds / TRIES**2
         self._waiting = {
             seq: refusal._replace(next_try=max(soonest, refusal.next_try)) for seq, refusal in self._waiting.items()

@@ -36,8 +36,8 @@ class FileMonitor:
     def __init__(self, file: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
         """Check the file, and start a task that checks it again every ``seconds``. The database must be open.
 
-        The reserve has ``reserve_bytes``, which should exceed what the recorder can write between two checks: about
-        30 MB a second. Raises OSError if the first check fails.
+        ``reserve_bytes`` of free disk space are the reserve. They should exceed what the recorder can write between two
+        checks: about 30 MB a second. Raises OSError if the first check fails.
         """
         self._files = [file, file.with_name(file.name + "-wal")]
         self._opened = [_identity(each) for each in self._files]
@@ -51,7 +51,7 @@ class FileMonitor:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="file monitor")
 
     def require(self) -> None:
-        """Raise StoreUnavailable if there is a problem."""
+        """Raise StoreUnavailable if no calculation may be recorded now."""
         if self.problem is not None:
             raise StoreUnavailable(_DETAILS[self.problem], _RETRY_SECONDS)
 

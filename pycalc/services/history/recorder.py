@@ -80,8 +80,9 @@ class Recorder:
         commit.
 
         The future raises RowsRejected if the database rejects the rows' values. It raises StoreUnavailable if their
-        commit fails, or if they have waited for ``max_age``. After these errors, the rows are not in the history. The
-        future raises OutcomeUnknown if they may be there, for example because their commit still runs at ``max_age``.
+        commit fails, or if they have waited for ``max_age``. After these errors, the rows are not in the history. If it
+        is not known whether they are, for example because their commit still runs at ``max_age``, the future raises
+        OutcomeUnknown.
 
         The call itself raises Overloaded if the queue is full. It raises StoreUnavailable if the running commit is
         older than ``max_age``, ``file`` has a problem, or the service is shutting down.
@@ -172,7 +173,10 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch, if possible in one transaction. Complete each future, with an error if its entry failed."""
+        """Commit a batch, if possible in one transaction.
+
+        Complete the future of each entry, with an error if the entry failed.
+        """
         started, began_ns = perf_counter(), time_ns()
         batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]

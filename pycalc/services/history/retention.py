@@ -84,12 +84,12 @@ class Retention:
     briefly by more. Rows of the last ten seconds are not deleted for a quota, because another process may still commit
     an older row.
 
-    At the start and once an hour, the task also deletes the ids of counted events older than REDELIVERY, idempotency
-    keys older than KEPT_KEYS, old entries of the audit log, and expired reservations of the names of deleted accounts.
+    At the start and once an hour, the task also deletes old ids of counted events, old idempotency keys, old entries of
+    the audit log, and expired reservations of the names of deleted accounts.
 
     If an account is deleted and its history is not to be kept, the task erases the history and the usage totals, or
-    makes the history anonymous. It repeats this once an hour while rows of the account may still be recorded
-    (LAST_ROWS), or its events may still be counted (REDELIVERY).
+    makes the history anonymous. It repeats this once an hour while calculations of the account may still be recorded,
+    or its events may still be counted.
     """
 
     def __init__(
@@ -277,7 +277,8 @@ class Retention:
     async def _trim(self, user_id: bytes) -> None:
         """Delete the oldest rows of a user's history beyond the quota.
 
-        Keep those above the id ``_settled`` for now, and examine the history again after ``settling_seconds``.
+        Rows of the last ``settling_seconds`` are kept for now. If some of them exceed the quota, the history is
+        examined again later.
         """
         quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)

@@ -47,7 +47,7 @@ class CalculationRateLimit:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """Keep users' blocks in ``blocks``. All objects of this class may share it: a user has one limit at a time."""
+        """Keep users' blocks in ``blocks``. Several limits may share the dictionary: a user has one limit at a time."""
         self._limit = limit
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock

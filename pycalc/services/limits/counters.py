@@ -99,9 +99,8 @@ class SharedCounters:
         """Combine a shared store with the counters of this process.
 
         If a reply of the shared store is late, the store may or may not have counted the amount. By default, this
-        process then counts the amount too, so it may count twice. If ``lenient`` is set, ``spend`` keeps this process's
-        count of such an amount for one second only. So a key may spend up to its limit in every second, as long as
-        replies are late and the store counts nothing.
+        process then counts the amount too, so it may count twice. If ``lenient`` is set, ``spend`` forgets such an
+        amount after a second, so a key may exceed its limit while replies are late.
         """
         self.clock = own.clock
         self._shared = shared

@@ -80,8 +80,8 @@ class FairDatabase:
     async def _share_of(self, shares: dict[Hashable, QueueingLimit], at_once: int) -> AsyncIterator[None]:
         """Wait until the present client may read or write, and return a context for one read or write.
 
-        ``shares`` has the limits on the clients' reads or those on their writes, of which ``at_once`` may run. Raises
-        Overloaded if the client already has _WAITING of them running or waiting, or if this one waits too long.
+        ``shares`` has the limits on the clients' reads, or those on their writes. A new limit lets ``at_once`` of them
+        run. Raises Overloaded if too many reads or writes of the client run or wait, or if this one waits too long.
         """
         client = self._client()
         if client is None:

@@ -37,7 +37,7 @@ def _parts(whole: Sequence[T]) -> list[Sequence[T]]:
 class QuotaKeeper:
     """A task that stores this process's charges each second, then reads other processes' charges of the same users.
 
-    A crash loses the charges since the last successful round.
+    A crash loses the charges that are not stored yet.
     """
 
     def __init__(self, store: QuotaStore, quotas: Sequence[WindowQuota]) -> None:

@@ -161,7 +161,7 @@ class WindowQuota:
         return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
-        """Map the ids of the caller's user and API key to the ids under which this process stores what they use."""
+        """Map the id of the caller's user, and of the API key, to the id of its charges by this process."""
         return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
 
     def _uses_of(self, caller: Principal) -> Uses:

@@ -132,7 +132,10 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Verify the text of a computed result, and return it. Raises VerificationFailed if the check fails."""
+        """Verify the text of a computed result, and return it. ``exact`` comes from the estimate.
+
+        Raises VerificationFailed if the text is wrong.
+        """
 
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
@@ -194,7 +197,7 @@ class Operation(Calculable[ArgsT]):
     def longest_results(self, ranges: Sequence[tuple[int, int]]) -> Iterable[tuple[int, ...]]:
         """Return candidates for the operands with the longest result, if each operand is a whole number from its range.
 
-        This is needed only if the longest result may be elsewhere than at the ends of the ranges.
+        Override this only if operands between the ends of the ranges may have the longest result.
         """
         return ()
 
@@ -272,8 +275,8 @@ class Modular(ByResidue[ArgsT]):
     def modulo(self, args: ArgsT, modulus: int, method: Any = None) -> int:
         """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1.
 
-        ``method`` comes from the plan; if it is None, the residue is planned again. Raises the errors of
-        ``plan_modulo``, and DomainError if the result has no residue.
+        ``method`` comes from ``plan_modulo``, which is called if it is None. Raises the errors of ``plan_modulo``, and
+        DomainError if the result has no residue.
         """
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Publishing to Kafka: a producer, with settings for batches and for sending events one by one."""
+"""The Kafka producer, with settings for sending events in batches, or one by one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SLICE = 100  # messages to queue before yielding to the event loop
 
 
 class Outcome(NamedTuple):
-    """Maps from event ids to errors. All events that are in neither map are stored."""
+    """The errors of events that were not stored, by event id. All other events are stored."""
 
     local: dict[bytes, KafkaError]  # refused by the driver for their size, and not sent
     remote: dict[bytes, KafkaError]  # refused by the broker with their batch: the fault may be another message's
@@ -62,7 +62,7 @@ class _Reports:
     def add(
         self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
     ) -> None:
-        """Count the report of an event. Put its error, if any, into ``errors``: the ``local`` or ``remote`` ones."""
+        """Count the report of an event. Put its error, if any, into ``errors``, one of the maps of ``outcome``."""
         if error is not None:
             errors[event_id] = error
         self._reported.append(event_id)

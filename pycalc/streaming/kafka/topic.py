@@ -45,7 +45,7 @@ class TopicGeneration:
 
 
 class Topic:
-    """The topic. Kafka's admin client, which blocks, runs in a thread of its own."""
+    """A Kafka topic, accessed through Kafka's blocking admin client in a thread of its own."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Topic:
         call_seconds: float = _CALL_SECONDS,
         check_seconds: float = _CHECK_SECONDS,
     ) -> None:
-        """Limit each request to ``call_seconds``. ``generation`` explains ``check_seconds``."""
+        """Limit each request to ``call_seconds``. In ``generation``, check the topic's id every ``check_seconds``."""
         self._options = options
         self._call_seconds = call_seconds
         self._check_seconds = check_seconds

@@ -51,7 +51,7 @@ def test_of_fifty_at_once_one_becomes_the_admin(tmp_path: Path) -> None:
 
 
 def test_open_admin_registration_grants_the_requested_role(tmp_path: Path) -> None:
-    """With admin registration open, no token is needed or offered, and each account gets the requested role."""
+    """With admin registration open, no bootstrap token exists or is needed; each account gets the role it requests."""
     with pycalc(data=tmp_path, admin_registration="open") as server, httpx.Client(base_url=server.url) as client:
         assert not (tmp_path / "bootstrap-token").exists()
         for role in ("admin", "user", "admin"):

@@ -70,11 +70,9 @@ async def _share_held(database: FairDatabase, who: Hashable, monkeypatch: pytest
 async def test_keys_refreshes_and_exports_wait_for_no_share(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests with an API key, refreshes and exports succeed while their client may run no more reads and writes.
-
-    Key look-ups, refreshes and exports have limits for all clients together. So if they waited for their own client's
-    reads and writes to end, they would delay other clients.
-    """
+    """API keys, refreshes and exports still work for a client that already runs its maximum of database commands."""
+    # These requests have limits for all clients together. If they waited for their own client's reads and writes, they
+    # would delay other clients.
     name = new_name()
     user = (await client.post("/register", json=registration(name))).json()
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()

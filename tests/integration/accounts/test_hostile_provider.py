@@ -110,7 +110,7 @@ async def test_refused_codes_count_as_failed_logins(
     """Authorization codes that the provider refuses count as failed logins, because each costs the provider a request.
 
     If an account may have one failed login an hour, an address may have ten. After ten refused codes from an address,
-    the next sign-in from there gets 429, and the service does not send its code to the provider.
+    the next sign-in from there gets 429, and its code is not sent to the provider.
     """
     resources.login_limit = FailedLogins("1/hour", resources.metrics)
     provider.answers["/token"] = lambda: (400, b'{"error": "invalid_grant"}')
@@ -286,9 +286,9 @@ async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:
 
 
 async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: HostileProvider) -> None:
-    """If the provider's keys can't be read, concurrent and later sign-ins cause no other read for five seconds.
+    """If the provider's keys can't be read, the service tries again only after five seconds, despite new sign-ins.
 
-    Keys that were read before stay usable. An unknown key id does not cause an earlier read either.
+    Meanwhile it uses the keys that it read before. A token with an unknown key id does not make it try earlier.
     """
     good = provider.answers["/keys"]
     provider.answers["/keys"] = lambda: (500, b"oops")
@@ -297,7 +297,7 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
     client = Provider(settings, Metrics(), clock=lambda: now[0])
 
     async def reads_after(*key_ids: str) -> tuple[list[bool], int]:
-        """Look up keys concurrently. Return which are unavailable, and how often the keys have been read so far."""
+        """Look up keys concurrently; return which look-ups raised Unavailable, and the number of reads so far."""
         answers = await asyncio.gather(*map(client.key, key_ids), return_exceptions=True)
         return [isinstance(answer, Unavailable) for answer in answers], provider.requests.count("/keys")
 
@@ -318,16 +318,19 @@ async def test_keys_that_cannot_be_read_are_not_read_by_each_sign_in(provider: H
 
 
 async def test_keys_and_endpoints_are_read_again_after_an_hour(provider: HostileProvider) -> None:
-    """The provider's keys and endpoints are read again after an hour, even if the clock is negative at the start.
+    """The provider's keys and endpoints are read again after an hour.
 
     An unknown key id makes the service read the keys earlier, but at least five seconds after the last read.
     """
     settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
-    now = [-10_000.0]
+    now = [-10_000.0]  # a monotonic clock may be negative
     client = Provider(settings, Metrics(), clock=lambda: now[0])
 
     async def reads_at(moment: float, key_id: str) -> tuple[bool, int, int]:
-        """Look up a key at a time. Return whether it is known, and how often keys and discovery document were read."""
+        """Look up a key when the clock shows ``moment``, and return whether it exists.
+
+        Also return how often the provider's keys and its discovery document have been read.
+        """
         now[0] = moment
         known = await client.key(key_id) is not None
         paths = provider.requests

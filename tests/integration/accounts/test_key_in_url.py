@@ -27,7 +27,7 @@ def url_key(client: httpx.Client, headers: dict[str, str]) -> str:
 
 
 def requests_with(key: str) -> list[tuple[str, str, object]]:
-    """Return requests with this key or an unknown one in the URL; their statuses range from 200 to 422."""
+    """Return requests with this key or an unknown one in the URL, of which some succeed and some fail."""
     unknown = "pck_" + secrets.token_urlsafe(32)
     return [
         ("GET", f"/fibonacci/10?key={key}", None),
@@ -179,7 +179,7 @@ async def test_an_unexpected_error_does_not_log_the_key(
 async def test_an_overloaded_service_does_not_show_the_key(
     client: httpx.AsyncClient, app: Any, resources: Resources, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the service is overloaded, the 503 from the server's thread does not contain the key and may not be cached."""
+    """If the service is overloaded, the HTTP server's 503 does not contain the key, and may not be cached."""
     monkeypatch.setattr(resources.calculator.slots, "try_acquire", lambda _: None)
     scope: dict[str, Any] = {
         "type": "http",

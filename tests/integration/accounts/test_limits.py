@@ -99,7 +99,7 @@ def assert_refused(answer: httpx.Response) -> int:
 
 @pytest.mark.usefixtures("frozen_clock")
 async def test_the_eleventh_failed_login_costs_no_hash(client: httpx.AsyncClient, hashes: Callable[[], int]) -> None:
-    """Of 50 logins with a wrong password only ten cost a hash, whether the account exists or not."""
+    """With a limit of ten failed logins, ten of 50 wrong passwords are hashed, whether or not the account exists."""
     _, name = await register(client)
     refusals = []
     for username in (name, new_name()):
@@ -148,7 +148,7 @@ async def change_password(
 async def test_a_stolen_session_does_not_guess_the_password(
     client: httpx.AsyncClient, hashes: Callable[[], int]
 ) -> None:
-    """Password changes with a wrong current password are failed logins: after ten, even the right one is refused.
+    """After ten password changes with a wrong current password, changes and logins with the right one are refused.
 
     The session still works, and another account is not affected.
     """
@@ -170,7 +170,10 @@ async def test_a_stolen_session_does_not_guess_the_password(
 async def test_guesses_cost_thirty_hashes_an_hour(
     client: httpx.AsyncClient, resources: Resources, hashes: Callable[[], int]
 ) -> None:
-    """A thousand guessed passwords from many addresses cost at most thirty hashes in any hour; sessions still work."""
+    """If an account may have ten failed logins a minute, at most thirty guesses are hashed in any hour.
+
+    This holds for guesses from many addresses, too. The owner's session still works.
+    """
     clock = [1000.0]
     resources.login_limit = FailedLogins("10/minute", Metrics(), clock=lambda: clock[0])
     _, name = await register(client)
@@ -200,7 +203,7 @@ async def test_guesses_cost_thirty_hashes_an_hour(
 
 @limited(login_limit="3/minute")
 async def test_what_is_no_guess_does_not_count(client: httpx.AsyncClient) -> None:
-    """An invalid new password or an attempt with an API key is no failed login; a password change resets the count."""
+    """A password change by API key or to an invalid password is no failed login; a success resets the count."""
     headers = await bearer(client)
     key = (await client.post("/me/keys", headers=headers, json={"name": "program"})).json()["key"]
     for _ in range(5):
@@ -346,7 +349,7 @@ async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.Asyn
 
 
 async def test_the_refusals_are_documented(client: httpx.AsyncClient) -> None:
-    """The OpenAPI document lists 429 for each of these limited routes."""
+    """The OpenAPI document lists 429 for registrations, logins, password changes and calculations."""
     paths = (await client.get("/openapi.json")).json()["paths"]
     for path, method in (
         ("/register", "post"),

@@ -38,7 +38,7 @@ class Browser:
         return f"{back.path}?{back.query}"
 
     async def sign_in(self, sub: str, **claims: object) -> httpx.Response:
-        """Sign in, without a session at the provider; return the answer of the service's callback."""
+        """Forget the session at the provider, and sign in; return the answer of the service's callback."""
         self.provider.cookies.clear()
         return await self.service.get(await self.back(sub, **claims))
 
@@ -124,7 +124,7 @@ async def test_the_request_has_pkce_state_and_nonce(browser: Browser) -> None:
 
 
 async def test_a_code_and_its_state_work_once_in_one_browser(browser: Browser) -> None:
-    """A redirect works only in the browser that began the sign-in, and only once."""
+    """The provider's redirect works only in the browser that began the sign-in, and only once."""
     back = await browser.back(new_subject())
     cookies = httpx.Cookies(browser.service.cookies)
     browser.service.cookies.clear()
@@ -150,7 +150,7 @@ async def test_what_is_no_redirect_of_the_provider_is_unauthorized(browser: Brow
 
 
 async def test_a_browser_gets_a_page_that_opens_the_console(browser: Browser) -> None:
-    """A browser gets a page with the session; the page may not be cached, and runs only scripts of the service."""
+    """After a sign-in, a browser gets an uncacheable page with the session, which runs only the service's scripts."""
     back = await browser.back(new_subject())
     page = await browser.service.get(back, headers={"Accept": "text/html,*/*;q=0.8"})
     assert page.status_code == 200
@@ -186,7 +186,7 @@ async def test_the_provider_proves_a_second_factor(browser: Browser) -> None:
 
 
 async def test_a_disabled_account_does_not_sign_in(browser: Browser, settings: Settings) -> None:
-    """An account of the provider gets no password reset, and can't sign in while it is disabled.
+    """An account made by a sign-in through the provider gets no password reset, and is refused while disabled.
 
     After its deletion, a sign-in creates a new account.
     """

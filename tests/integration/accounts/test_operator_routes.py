@@ -65,7 +65,7 @@ def facts(action: str, actor: str | None, subject: str | None, outcome: str = "d
 async def test_only_an_admin_may(
     client: httpx.AsyncClient, admin: Headers, ada: Headers, method: str, path: str
 ) -> None:
-    """Users, an admin's key without ``admin:read`` and former admins get 403; requests without credentials get 401."""
+    """Operator routes answer 403 to users, former admins and keys without ``admin:read``; 401 without credentials."""
     key = (await client.post("/me/keys", headers=admin, json={"name": "key"})).json()["key"]
     await client.post("/register", headers=admin, json=registration("second", role="admin"))
     second = await bearer_of(client, "second")
@@ -78,7 +78,7 @@ async def test_only_an_admin_may(
 async def test_an_admins_key_reads_with_the_scope_and_changes_nothing(
     client: httpx.AsyncClient, admin: Headers
 ) -> None:
-    """An admin's key with ``admin:read`` can use the GET routes, but not requeue or discard dead letters."""
+    """An admin's key with ``admin:read`` can use operator routes with GET, but not requeue or discard dead letters."""
     made = await client.post("/me/keys", headers=admin, json={"name": "console", "scopes": ["admin:read"]})
     headers = {"Authorization": f"Bearer {made.json()['key']}"}
     for method, path in ROUTES:

@@ -46,7 +46,7 @@ def refused(metrics: Metrics, quota: str) -> float:
 
 @limited(digits_quota="10kB/day")
 async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Every byte of a result counts, also from the cache; a result above the remaining quota gets 429."""
+    """Every byte of a result uses the quota, also from the cache; a result above the remaining quota gets 429."""
     ada, bob = await bearer(client), await bearer(client)
     for _ in range(2):
         assert (await client.get("/pow/10/3999", headers=ada)).status_code == 200
@@ -69,7 +69,7 @@ async def test_the_bytes_of_answers_are_metered(client: httpx.AsyncClient, resou
 
 @limited(digits_quota="1kB/day")
 async def test_exports_are_metered(client: httpx.AsyncClient) -> None:
-    """The bytes of an export count; an export that exceeds the quota is completed, and the next one is refused."""
+    """The bytes of an export use the quota. An export that exceeds it is completed, and the next export is refused."""
     ada = await bearer(client)
     for number in range(4):
         assert (await client.get(f"/fibonacci/{number}", headers=ada)).status_code == 200
@@ -96,7 +96,7 @@ async def test_an_answer_that_the_client_holds_is_free(client: httpx.AsyncClient
 
 @limited(digits_quota="10kB/day")
 async def test_only_what_is_sent_is_charged(client: httpx.AsyncClient) -> None:
-    """HEAD, unsatisfiable ranges and summaries are free; a range is charged only for its own digits."""
+    """HEAD requests, unsatisfiable ranges and summaries use no quota; a range uses it only for its own digits."""
     ada = {**await bearer(client), "Accept": "text/plain"}
     path = "/pow/10/8999"
 
@@ -134,7 +134,7 @@ async def id_of(client: httpx.AsyncClient, headers: dict[str, str]) -> bytes:
 
 @limited(compute_quota="60s/day")
 async def test_seconds_of_computing_are_metered(client: httpx.AsyncClient, resources: Resources) -> None:
-    """Computing counts in the server process and in workers; with no quota left, only cached results are answered."""
+    """Computing in the server process or a worker uses the quota; with none left, only cached results are sent."""
     ada = await bearer(client)
     used = [0.0]
     for path in ("/fibonacci/10", "/factorial/30000"):

@@ -1,4 +1,4 @@
-"""The scope or other credential that each route needs, in RIGHTS; routes of operations such as pow are omitted."""
+"""Tests of the credential or scope that each route needs. RIGHTS lists all routes but operations such as pow."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def requests_for(right: str) -> list[tuple[str, str]]:
 
 
 def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
-    """RIGHTS lists exactly the application's routes, and the OpenAPI document names the same scopes for API keys."""
+    """Each route is in the table RIGHTS, and the OpenAPI document names the same scope for API keys as the table."""
     assert routes(app) == RIGHTS.keys()
     documented = {
         f"{method.upper()} {path}": re.findall(r"An API key needs the scope `(.+)`", operation["description"])
@@ -127,7 +127,7 @@ def test_every_route_says_which_right_it_needs(app: FastAPI) -> None:
 async def test_a_key_without_the_scope_is_refused(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
-    """A key without the scope gets 403; the problem and WWW-Authenticate both name the scope (RFC 6750 §3.1)."""
+    """A key without a route's scope gets 403; the body and WWW-Authenticate both name the scope (RFC 6750 §3.1)."""
     headers = await key_with(client, session, [other for other in KeyScope if other != scope])
     for method, path in requests_for(scope):
         answer = await client.request(method, path, headers=headers, json={})
@@ -140,7 +140,7 @@ async def test_a_key_without_the_scope_is_refused(
 async def test_a_key_with_only_the_scope_is_let_in(
     client: httpx.AsyncClient, session: dict[str, str], scope: str
 ) -> None:
-    """A key with only the needed scope is admitted.
+    """A key that has only the scope of a route is admitted to it.
 
     GET routes are requested with HEAD, because ``GET /events`` never ends.
     """

@@ -136,7 +136,7 @@ async def test_pages_of_others_use_no_cookie(client: httpx.AsyncClient, name: st
 
 
 async def test_a_form_of_another_page_is_not_read(client: httpx.AsyncClient, name: str) -> None:
-    """A form or plain text, which any page can post, is never accepted as a refresh by cookie."""
+    """A form or plain text, which a page of any origin can post, can't refresh a session by cookie."""
     headers = {"Cookie": f"{NAME}={cookie_in(await signed_in(client, name)).value}"}
     form = await client.post("/token/refresh", data={"cookie": "true"}, headers=headers)
     assert (form.status_code, form.json()["error"]) == (400, "invalid_request")

@@ -76,7 +76,7 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
 
 
 async def test_a_login_needs_a_code(ada: Person) -> None:
-    """A password without a code gets 401 with the problem type totp-required; a code opens a session only once."""
+    """With a second factor, a login without a code gets 401 totp-required. A code is accepted only once."""
     refused = await ada.log_in()
     assert (refused.status_code, refused.json()["type"]) == (401, "/docs/problems#totp-required")
     assert refused.headers["WWW-Authenticate"] == 'Bearer realm="pycalc"'

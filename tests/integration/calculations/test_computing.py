@@ -76,9 +76,9 @@ class TestVerification:
         headers: dict[str, str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A wrong residue gets a 500 and is not recorded, because residues above 1,000 digits are verified.
+        """A wrong residue of over 1,000 digits is detected: the request gets 500, and nothing is recorded.
 
-        The right residue equals Python's ``pow``.
+        Without the fault, the result equals Python's ``pow``.
         """
         modulus = int("7" * 1_199 + "3")
         right = Power.modulo

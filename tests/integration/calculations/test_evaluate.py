@@ -48,7 +48,7 @@ def history(client: httpx.Client) -> list[dict[str, Any]]:
 
 
 def test_a_value_is_a_calculation_like_any_other(client: httpx.Client) -> None:
-    """An evaluation is answered with an id, the canonical expression and the value, as the history has them."""
+    """The response to an evaluation has the same id, canonical expression and value as the history."""
     answer = evaluate(client, "7**(10^12)mod 10^20")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-store")
     made = answer.json()
@@ -165,7 +165,7 @@ def test_another_body_is_refused(client: httpx.Client, document: object, pointer
 
 
 def test_other_requests_are_refused(client: httpx.Client, server: Server) -> None:
-    """A request without a token, with another method or content type, or with too long a body is refused."""
+    """``POST /evaluate`` refuses a missing token, a body that is not JSON, and one that is too long; GET gets 405."""
     assert httpx.post(f"{server.url}/evaluate", json={"expression": "1"}).status_code == 401
     assert client.get("/evaluate").status_code == 405
     assert client.post("/evaluate", content="expression=1").status_code == 415
@@ -195,9 +195,8 @@ def test_batches_evaluate_too(client: httpx.Client) -> None:
 def test_no_hostile_expression_holds_the_service(tmp_path: Path, count: int) -> None:
     """Each hostile expression gets a value or a documented problem, and costs the server process less than 0.5 s.
 
-    A worker uses at most a second more than the deadline. Processor time is measured, so that a busy machine does not
-    matter. The expressions are sent in batches. All expressions of a batch share one deadline, so those that exceed it
-    are sent again alone.
+    It costs a worker at most a second more than the deadline. Processor time is measured, so that a busy machine does
+    not matter. Expressions that exceed the common deadline of their batch are sent again alone.
     """
     expressions = [*islice(hostile(Random(count)), count)]  # noqa: S311  # no secrets
     with (

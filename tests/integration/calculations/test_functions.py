@@ -103,7 +103,7 @@ def test_a_fraction_without_residue_is_outside_the_domain(client: httpx.Client) 
 
 
 def test_a_result_in_another_base_is_a_text_of_its_own(client: httpx.Client) -> None:
-    """A result in another base has its own digits, ETag, range, digest, cache entry and history row."""
+    """A result in base 16 does not share digits, ETag, digest or cache entry with the same result in base 10."""
     number = 3**2_000
     text, path = format(number, "x"), "/pow/3/2000?base=16"
     first, second = (client.get(path).raise_for_status().json() for _ in range(2))
@@ -281,7 +281,7 @@ def test_a_long_result_that_is_no_number_is_valid_json(client: httpx.Client, pat
 def test_a_root_or_an_inverse_that_is_not_served_is_refused(
     client: httpx.Client, path: str, kind: str, sentence: str
 ) -> None:
-    """A root that does not exist, an invalid degree or modulus, and too large a remainder get 422 with the reason."""
+    """A missing root, a root with too long a remainder, and an invalid degree or modulus get 422 with the reason."""
     answer = client.get(f"/{path}")
     assert (answer.status_code, answer.json()["type"]) == (422, f"/docs/problems#{kind}")
     assert sentence in answer.json()["detail"]

@@ -215,7 +215,7 @@ async def test_a_request_beyond_a_limit_is_not_kept(caller: httpx.AsyncClient, r
 
 
 async def test_a_batch_without_a_calculation_is_not_kept(caller: httpx.AsyncClient) -> None:
-    """A batch in which every item fails records nothing, so its retry is carried out again."""
+    """A batch in which every item fails records nothing, so a retry is executed like a new request."""
     body = {"operations": [{"operation": "factorial", "input": {"n": -1}}]}
     answers = [await post(caller, "/batch", body, "empty") for _ in range(2)]
     assert [answer.headers.get(REPLAYED) for answer in answers] == [None, None]
@@ -267,7 +267,7 @@ async def test_a_running_request_is_not_begun_again(caller: httpx.AsyncClient, r
 
 
 async def test_deleted_calculations_are_not_repeated(caller: httpx.AsyncClient, resources: Resources) -> None:
-    """If the calculation was deleted from the history, a retry gets 409 without Retry-After."""
+    """If the first request's calculation was deleted from the history, a retry gets 409 without Retry-After."""
     first = await post(caller, "/calculations", FIBONACCI, "deleted")
     identity = (int.from_bytes(id_of_text(first.json()["id"])) + 1).to_bytes(16)
     history = resources.idempotency._history

@@ -123,7 +123,7 @@ class TestMaking:
         assert answer["result"] == "0.0" + square.rjust(79, "0")
 
     async def test_operands_of_the_greatest_length(self, caller: httpx.AsyncClient) -> None:
-        """With ``mod``, pow takes a base or exponent of 10,000 digits; without it, not a base of 10,001 digits."""
+        """With ``mod``, pow accepts a base or exponent of 10,000 digits; without it, a longer base is refused."""
         modulus = mpz(SEVENS + 1)
         answer = await calculate(caller, "pow", input={"x": LONG, "y": "3"}, mod=modulus.digits())
         assert answer.json()["result"] == mpz(pow(SEVENS, 3, int(modulus))).digits()
@@ -169,7 +169,7 @@ class TestMaking:
         assert (await caller.get(path)).status_code == 200
 
     async def test_the_bare_result(self, caller: httpx.AsyncClient) -> None:
-        """``Accept: text/plain`` gets the digits, with a Location and without an ETag."""
+        """A POST with ``Accept: text/plain`` gets the digits, with a Location and without an ETag."""
         body = {"operation": "fibonacci", "input": {"n": 90}}
         answer = await caller.post("/calculations", json=body, headers={**TEXT, "Range": "bytes=0-1"})
         assert (answer.status_code, answer.text) == (201, "2880067194370816120")
@@ -177,7 +177,7 @@ class TestMaking:
         assert "ETag" not in answer.headers
 
     async def test_the_time_of_the_body_does_not_count(self, caller: httpx.AsyncClient) -> None:
-        """``elapsed_ms`` counts from the end of the body, however slowly it arrives."""
+        """``elapsed_ms`` does not include the time in which the request's body arrives."""
         sent = 0.0
 
         async def body() -> AsyncIterator[bytes]:

@@ -181,7 +181,7 @@ class TestConditions:
     """Requests with ``If-None-Match``."""
 
     def test_a_good_copy_is_not_sent_again_but_recorded(self, client: httpx.Client) -> None:
-        """A request with a matching ETag of any coding gets 304, is recorded as cached, and computes nothing."""
+        """A matching ETag of any content coding gets 304; the request is recorded as cached and computes nothing."""
         client.headers.update(new_person(client).headers)
         tag = client.get(MILLION, headers=TEXT).headers["ETag"]
         before = computed(client)
@@ -270,7 +270,7 @@ class TestCompression:
         "fields", [{}, {"Accept_Encoding": "gzip;q=0, zstd;q=0.0"}, {"Accept_Encoding": "br, deflate"}]
     )
     def test_nobody_gets_a_coding_unasked(self, server: Server, person: Person, fields: Mapping[str, str]) -> None:
-        """A client that names no known coding, or refuses it with q=0, gets uncompressed digits."""
+        """A client that accepts no supported content coding gets uncompressed digits."""
         reply = raw(server, person, "/fibonacci/10000", Accept="text/plain", **fields)
         assert (reply.headers["Content-Encoding"], len(reply.body)) == (None, 2_090)
 
@@ -298,7 +298,7 @@ class TestLargeJson:
     def test_it_is_compressed_when_asked_for(
         self, server: Server, person: Person, coding: str, decompress: Codec
     ) -> None:
-        """A long JSON document is compressed on request, and then has no length."""
+        """A long JSON document is compressed on request, and then has no Content-Length."""
         reply = raw(server, person, MILLION, Accept_Encoding=coding)
         assert (reply.headers["Content-Encoding"], reply.headers["Content-Length"]) == (coding, None)
         assert json.loads(decompress(reply.body))["result"].encode() == DIGITS
@@ -329,7 +329,7 @@ def test_head_is_get_without_the_content(client: httpx.Client) -> None:
 
 
 def test_results_are_not_limited_by_descriptors(tmp_path: Path) -> None:
-    """A process that may open only 160 files computes 200 long results, and still has the first one in its cache."""
+    """Long results do not use up file descriptors: with at most 160 open files, a service caches 200 of them."""
     command = f"ulimit -n 160; exec {sys.executable} -m pycalc serve"
     port = free_port()
     environment = {"PYCALC_DATA_DIR": str(tmp_path), "PYCALC_PORT": str(port), "PYCALC_BCRYPT_ROUNDS": "4"}

@@ -81,7 +81,7 @@ class TestResidues:
 
     @pytest.mark.parametrize("path", ["/pow/2/-1?mod=6", "/pow/21/-5?mod=14", "/pow/0.5/3?mod=10", "/pow/2/0.5?mod=7"])
     def test_without_an_inverse_there_is_no_residue(self, client: httpx.Client, path: str) -> None:
-        """A base or a denominator without an inverse, or an irrational result, gives a domain-error."""
+        """With ``mod``, a base or denominator without an inverse, or an irrational power, gives a domain-error."""
         answer = client.get(path)
         assert (answer.status_code, answer.json()["type"]) == (422, "/docs/problems#domain-error")
 

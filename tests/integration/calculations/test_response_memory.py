@@ -27,7 +27,7 @@ DIGITS = 1_253_926
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Return settings with memory for three responses to LONG; one user may hold two of them."""
+    """Return settings with memory for three long responses of 1.25 MB; a single user may get two at a time."""
     return settings.model_copy(update={"response_memory": MEMORY})
 
 

@@ -31,7 +31,7 @@ def plan_for(name: str, literals: tuple[str, ...], options: Options = DEFAULT_OP
 
 
 def counted(metrics: Metrics, name: str) -> float | None:
-    """Return the value of a counter of worker processes, such as ``lost``."""
+    """Return the value of the metric ``pycalc_compute_workers_<name>_total``."""
     return metrics.registry.get_sample_value(f"pycalc_compute_workers_{name}_total")
 
 

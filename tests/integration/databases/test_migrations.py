@@ -1,4 +1,4 @@
-"""Migrations of both databases: they create the tables that the queries use, and keep existing data."""
+"""Migrations of SQLite and PostgreSQL: they create the tables that the queries use, and keep existing data."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _config() -> Config:
 
 
 def _revision(revision: str) -> list[str]:
-    """Return the statements that make Alembic's table with a revision."""
+    """Return the SQL statements that create Alembic's table and store ``revision`` in it."""
     table = "CREATE TABLE alembic_version (version_num varchar(32))"
     return [table, f"INSERT INTO alembic_version VALUES ('{revision}')"]  # noqa: S608  # constants of these tests
 
@@ -180,14 +180,14 @@ def test_head_is_the_newest_revision() -> None:
 
 @pytest.mark.parametrize("revision", [None, "0001", REVISIONS[-2]])
 def test_an_older_revision_is_refused(revision: str | None) -> None:
-    """A missing or older revision is refused with a message that names ``pycalc migrate``."""
+    """A database with an older revision, or with none, is refused with a message that names ``pycalc migrate``."""
     with pytest.raises(StoreUnavailable, match="run `pycalc migrate` first"):
         migrations.require_current(revision)
 
 
 @pytest.mark.parametrize("revision", [migrations.HEAD, "9999"])
 def test_the_newest_revision_and_later_ones_will_do(revision: str) -> None:
-    """The newest revision and later ones are accepted, so that a release can be rolled back after a migration."""
+    """A database with the program's revision or a later one is accepted, so that a release can be rolled back."""
     migrations.require_current(revision)
 
 
@@ -259,7 +259,7 @@ async def test_upgrading_from_each_revision_keeps_the_data(bare_url: str, revisi
 
 
 async def test_dead_letters_keep_their_numbers(bare_url: str) -> None:
-    """Revision 0017 copies SQLite's dead letters with their numbers; a later dead letter gets the next number."""
+    """Migration 0017 keeps the numbers of dead letters; a new dead letter gets the next free number."""
     await _on(bare_url, _upgrade_to("0016"))
     letter = DeadLetter(1, "consumer", b"e" * 16, "topic/0/7", "not ours", b"junk\xff\0", 1_700_000_000_123)
     insertion = (
@@ -316,7 +316,7 @@ async def test_another_program_s_database_is_named(
 
 @pytest.mark.parametrize("shadowing", ["TABLE users (id int)", "VIEW usage AS SELECT 1"])
 async def test_another_program_s_tables_in_another_schema_do_no_harm(postgres_server: Postgres, shadowing: str) -> None:
-    """In a schema of its own, pycalc needs no name that another program's tables in ``public`` have taken."""
+    """If pycalc has a schema of its own, tables of another program in ``public`` may have the same names."""
     url = postgres_server.new_database()
 
     def prepare(connection: Connection) -> None:
@@ -384,7 +384,7 @@ async def test_another_program_is_recognised_by_the_name_of_an_index(postgres_se
 async def test_a_name_that_is_taken_in_pycalc_s_database_is_named(
     postgres_server: Postgres, revision: str, statement: str, taken: str
 ) -> None:
-    """An object that was made by hand between two releases is named, and the migration changes nothing."""
+    """If an object made by hand has a name that a migration needs, the error names it, and nothing is changed."""
     url = postgres_server.new_database()
     await _on(url, _upgrade_to(revision))
     await _on(url, lambda connection: connection.execute(text(statement)))
@@ -400,7 +400,7 @@ async def test_a_name_that_is_taken_in_pycalc_s_database_is_named(
 async def test_a_role_that_another_migration_has_just_created_is_no_other_program_s(
     postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If two databases of one cluster create a role at the same time, the error has the driver's words."""
+    """If another migration has just created the role, the error does not say that the database is another program's."""
 
     def create_too_late(connection: Connection, role: DatabaseRole) -> None:
         connection.exec_driver_sql(f"CREATE ROLE {role.name}")
@@ -413,7 +413,7 @@ async def test_a_role_that_another_migration_has_just_created_is_no_other_progra
 
 
 async def test_a_newer_schema_serves_an_older_program(bare_url: str) -> None:
-    """A database with a newer revision is accepted, and a migration leaves that revision unchanged."""
+    """An older program accepts a database with a newer revision, and its migration leaves the revision unchanged."""
     await migrate_database(bare_url)
     await _on(bare_url, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'")))
     await migrate_database(bare_url)
@@ -449,7 +449,7 @@ def test_the_command_migrates_and_can_be_repeated(bare_url: str, tmp_path: Path)
 async def test_a_migration_that_ends_while_a_server_starts_is_no_other_program_s(
     postgres_server: Postgres, tmp_path: Path
 ) -> None:
-    """If a first migration is committed just after the revision was looked for, the revision is looked for again."""
+    """If the first migration is committed while a server looks for the revision, the server finds it."""
     url = postgres_server.new_database()
 
     def migrate(*_: object) -> None:

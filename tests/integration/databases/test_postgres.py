@@ -78,7 +78,7 @@ def hanging(server: Postgres) -> Iterator[None]:
 
 
 async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> None:
-    """Assert that an append, a read and a ping each raise StoreUnavailable within the deadline."""
+    """Assert that an append, a read and a ping each raise StoreUnavailable within 30 s."""
     for act in (history.append([history_row()]), history.page(ALL, None, 1), database.ping()):
         async with asyncio.timeout(SECONDS):
             with pytest.raises(StoreUnavailable):

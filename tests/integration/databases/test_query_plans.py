@@ -134,7 +134,7 @@ async def test_a_selection_is_found_by_an_index_in_its_order(
 
 @pytest.mark.parametrize("read", ["page", "following"])
 async def test_a_search_has_one_bound_on_each_side(database: ExplainedDatabase, read: str) -> None:
-    """A time filter and a cursor become one lower and one upper bound of the id. An index search uses one of each."""
+    """A time filter and a cursor become one lower and one upper bound of the id, as an index search needs."""
     await getattr(SqlHistoryStore(database), read)(SELECTIONS["own, by time"], CURSOR, 51)
     (statement,) = database.statements
     conditions = statement.partition("WHERE")[2].partition("ORDER")[0]

@@ -22,7 +22,7 @@ GUIDE = Path(__file__).resolve().parents[3] / "docs/operations.md"
 
 
 def commands(section: str) -> list[str]:
-    """Return the shell commands in a section of the guide, block by block."""
+    """Return the blocks of shell commands in a section of docs/operations.md."""
     text = GUIDE.read_text().partition(f"### {section}\n")[2].partition("\n### ")[0]
     blocks: list[str] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     return blocks

@@ -76,7 +76,7 @@ async def test_what_is_none_of_a_role_s_business_is_refused(postgres_url: str, r
 async def test_roles_that_would_take_each_other_s_rights_are_refused(
     postgres_server: Postgres, names: tuple[str, str], sentence: str
 ) -> None:
-    """Giving servers and consumers the same role, or servers the owner's role, is refused."""
+    """A migration refuses to give servers and consumers the same role, or servers the owner's role."""
     with pytest.raises(ValueError, match=sentence):
         await migrate_database(postgres_server.new_database(), [api_role(names[0]), consumer_role(names[1])])
 

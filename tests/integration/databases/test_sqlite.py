@@ -205,7 +205,7 @@ async def test_what_is_too_much_is_refused_at_once(database: Database) -> None:
 
 
 async def test_units_of_work_leave_the_recorder_its_share(database: Database) -> None:
-    """While the queue of other writes is full, rows of the history are still accepted."""
+    """Even if so many writes wait that further ones are refused, rows of the history are accepted."""
     fast = threading.Event()
     units = [asyncio.create_task(database.write(lambda _connection: fast.wait(5))) for _ in range(200)]
     await until(lambda: any(unit.done() for unit in units), "one is refused")

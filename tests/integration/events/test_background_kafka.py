@@ -178,7 +178,7 @@ def test_a_broker_that_hangs_does_not_hold_an_idle_consumer_up(
 
 @asynccontextmanager
 async def counting_held_up(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Lock the usage table during the ``with`` block, so that consumers wait; yield a connection to observe it."""
+    """Lock the usage table during the ``with`` block, so that consumers wait; yield a second connection."""
     locking, watching = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
     try:
         async with locking.transaction():

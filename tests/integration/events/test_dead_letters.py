@@ -41,7 +41,7 @@ def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
 def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
     """Each dead letter is printed as a line, with control characters escaped.
 
-    A requeued event is in the outbox again; a foreign message can't be requeued.
+    A requeued event is in the outbox again; a message that is not an event of the service can't be requeued.
     """
     row = history_row()
     url = f"sqlite:///{tmp_path / 'pycalc.db'}"
@@ -85,7 +85,7 @@ def test_dead_letters_are_listed_requeued_and_discarded(tmp_path: Path) -> None:
 def test_an_admin_lists_requeues_and_discards_over_http(tmp_path: Path) -> None:
     """Over HTTP, a dead letter is shown with its content; after requeueing or discarding it is gone and gets 404.
 
-    A requeued event is published soon, although no calculation follows.
+    A requeued event is published soon, even if nobody calculates.
     """
     row = history_row()
 

@@ -1,4 +1,4 @@
-"""``pycalc history republish``: after a restore, or the loss of a topic, the totals agree with the history again."""
+"""``pycalc history republish``: after a restore or the loss of a topic, usage totals agree with the history again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def publish(database: Database, stream: Stream) -> None:
 
 
 async def counted(database: Database, stream: Stream, expected: int) -> int:
-    """Run a consumer until the totals contain at least ``expected`` events, and return the number of events in them."""
+    """Run a consumer until the usage totals contain at least ``expected`` calculations, and return their number."""
     usage, metrics = SqlUsageStore(database), Metrics()
     consumer = UsageConsumer(stream, usage, SqlDeadLetterStore(database), metrics)
 
@@ -80,7 +80,7 @@ def republish(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 async def test_totals_after_a_restore(kafka: AnyKafka, tmp_path: Path, migrated_file: Path) -> None:
-    """If events were counted only after a backup, republishing in the restored database counts each of them once."""
+    """After a restore, republishing adds each calculation that the usage totals in the backup lack, exactly once."""
     before, restored = (tmp_path / name / "pycalc.db" for name in ("before", "restored"))
     for file in (before, restored):
         file.parent.mkdir(mode=0o700)

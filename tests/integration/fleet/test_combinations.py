@@ -38,7 +38,7 @@ GROUPS = {
     params=[pytest.param(name, marks=() if name == "in one process" else pytest.mark.programs) for name in GROUPS]
 )
 def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, Any]]:
-    """Return settings for each combination in one of GROUPS, each with a new database, namespace and topic."""
+    """Return settings for each combination of a group, with a new database, Redis namespace and topic for each."""
     settings_of: dict[Combination, dict[str, Any]] = {}
     for database, cache, stream in GROUPS[request.param]:
         settings = {"stream_url": STREAMS[stream](request, f"combination-{secrets.token_hex(6)}")}
@@ -54,7 +54,7 @@ def combinations(request: pytest.FixtureRequest) -> dict[Combination, dict[str, 
 
 @contextmanager
 def service(data: Path, settings: dict[str, Any]) -> Iterator[httpx.Client]:
-    """Run the combination's server and, with PostgreSQL and a broker, its consumer; yield a client."""
+    """Run a server and, with PostgreSQL and a broker, a separate consumer; yield a client."""
     with ExitStack() as stack:
         server = stack.enter_context(pycalc(data=data, **settings))
         if "database_url" in settings and settings["stream_url"] != "memory://":

@@ -134,7 +134,7 @@ def known_as(client: httpx.Client, person: Person, role: str) -> bool:
 
 
 def test_a_demotion_holds_on_the_other_instance(instances: Instances) -> None:
-    """The other instance refuses a demoted admin's admin requests at once, and soon shows the role ``user``."""
+    """If one instance demotes an admin, the other refuses admin requests at once, and soon shows the role ``user``."""
     people = [new_person(instances.there) for _ in range(AT_ONCE)]
     for person in people:
         set_role(instances, person, "admin")
@@ -154,7 +154,7 @@ def remaining(client: httpx.Client, person: Person) -> str | None:
 
 
 def test_a_limit_holds_on_the_other_instance(instances: Instances) -> None:
-    """A user's own limit applies at once on the same instance, and soon on the other."""
+    """A limit set for a user applies at once on the instance that set it, and soon on the other."""
     person = new_person(instances.there)
     assert '"day"' in (remaining(instances.there, person) or "")
     answer = instances.here.patch(

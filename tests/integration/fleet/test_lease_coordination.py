@@ -186,9 +186,9 @@ async def test_a_leader_whose_clients_disconnect_releases_the_lease(pair: tuple[
 async def test_the_wait_is_bounded_by_the_estimate(
     pair: tuple[Instance, Instance], seconds: float, wait: float
 ) -> None:
-    """An instance waits for half a second plus five times the estimated time, then computes the result itself.
+    """An instance waits for another one's result for 0.5 s plus five times the estimated time, then computes it.
 
-    At that time, a request for another result with a longer estimate still waits.
+    A request with a longer estimate still waits then.
     """
     here, there = pair
     leading = await led(here)
@@ -305,7 +305,7 @@ async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRed
 
 
 async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
-    """Request a lease that Redis grants in a reply that is lost; return its claim once the cache works again."""
+    """Lose the reply in which Redis grants a lease; return the lease's ``Claim`` once the cache works again."""
     other = here.cache.leases.claim("fibonacci:4")
     assert await other.take() is True
     other.release()

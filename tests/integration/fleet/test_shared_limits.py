@@ -88,7 +88,7 @@ async def pair(redis_url: str, patience: None) -> AsyncIterator[tuple[Instance, 
 
 
 async def test_calculations_add_up(pair: tuple[Instance, Instance]) -> None:
-    """Calculations on both instances count towards one limit; a refused request counts nothing, not even partly."""
+    """Calculations on both instances count towards one limit; a refused request does not count, not even in part."""
     here, there = pair
     assert (await here.calculations.spend(b"ada", 6))[0][:3] == (10, 60, 4)
     assert (await there.calculations.spend(b"ada"))[0][:3] == (10, 60, 3)
@@ -128,7 +128,7 @@ async def test_failed_logins_add_up(pair: tuple[Instance, Instance]) -> None:
 
 
 async def test_a_success_forgets_the_failures_everywhere(pair: tuple[Instance, Instance]) -> None:
-    """A login on one instance cancels the failures of the last minute on all instances, but not those of the hour."""
+    """A login on one instance resets the account's failures per minute on all instances, but not those per hour."""
     here, there = pair
     assert [await here.fail("ada") for _ in range(5)] == [0] * 5
     async with there.logins.attempt("ada", HERE):
@@ -161,8 +161,8 @@ async def test_without_redis_each_instance_counts_for_itself(
 ) -> None:
     """While Redis hangs, each instance counts locally, and only its first command waits for Redis.
 
-    Redis may have counted that command, so the instance does not count it. After Redis is back, local counts and waits
-    stay in force.
+    Redis may have counted that command, so the instance does not count it. When Redis is back, an instance still
+    refuses the users whom it refused before.
     """
     here, there = [await instance(own_real_redis.url, times=Times(answer=0.3)) for _ in range(2)]
     own_real_redis.pause()

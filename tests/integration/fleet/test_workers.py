@@ -70,7 +70,7 @@ def answering(service: Server) -> set[int]:
 
 
 def test_they_are_one_service(service: Server, data: Path) -> None:
-    """All processes know an account, its token and its history; there is one bootstrap token."""
+    """All processes know an account, its token and its history, and share the token that registers the first admin."""
     with httpx.Client(base_url=service.url, timeout=15) as client:
         assert new_admin(client, data).name
         person = new_person(client)

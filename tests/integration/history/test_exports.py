@@ -180,7 +180,7 @@ def test_accept_chooses(service: Service, accept: str, expected: str) -> None:
 
 
 def test_the_document_tells_of_the_forms(service: Service) -> None:
-    """The OpenAPI document lists the page, both exports, and the refusal of too many exports."""
+    """The OpenAPI document of the history lists JSON, both export formats, and the refusal of too many exports."""
     answers = service.client.get("/openapi.json").json()["paths"]["/secure-history"]["get"]["responses"]
     assert set(answers["200"]["content"]) == {"application/json", NDJSON, CSV}
     assert set(answers["503"]["content"]["application/problem+json"]["examples"]) == {"overloaded", "unavailable"}

@@ -82,7 +82,7 @@ def prune(data: Path, age: str) -> subprocess.Popen[str]:
 
 
 def test_the_command_deletes_what_is_older_and_says_how_many(tmp_path: Path) -> None:
-    """The command deletes calculations older than the given age and prints their number; a second run finds none."""
+    """``pycalc history prune`` deletes calculations older than the given age, and prints their number."""
     young = rows_of_age(89, 10)
     store(tmp_path, [*rows_of_age(91, 1_234), *young])
     for expected in (1_234, 0):
@@ -93,7 +93,7 @@ def test_the_command_deletes_what_is_older_and_says_how_many(tmp_path: Path) -> 
 
 
 def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
-    """The command keeps every calculation whose event is unpublished."""
+    """``pycalc history prune`` keeps every calculation whose event is unpublished."""
     rows = rows_of_age(91, 10)
     store(tmp_path, rows, published=False)
     command = prune(tmp_path, "90d")
@@ -102,7 +102,7 @@ def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
 
 
 def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
-    """A killed run has deleted only the oldest calculations; the next run deletes the rest."""
+    """If ``pycalc history prune`` is killed, the next run deletes the calculations that are still too old."""
     old, young = rows_of_age(91, OLD), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     command = prune(tmp_path, "90d")
@@ -119,7 +119,7 @@ def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("age", ["90", "0d", "-5d", "soon"])
 def test_the_command_refuses_nonsense(tmp_path: Path, age: str) -> None:
-    """An invalid age is refused with one sentence and exit status 1, and nothing is deleted."""
+    """``pycalc history prune`` refuses an invalid age with one sentence and exit status 1, and deletes nothing."""
     rows = rows_of_age(91, 3)
     store(tmp_path, rows)
     command = prune(tmp_path, age)
@@ -130,7 +130,7 @@ def test_the_command_refuses_nonsense(tmp_path: Path, age: str) -> None:
 
 
 def test_a_running_service_keeps_the_command_from_its_file(tmp_path: Path) -> None:
-    """While a service uses the SQLite file, the command exits with status 1 and a message that says what to do."""
+    """While a service uses the SQLite file, ``pycalc history prune`` exits with status 1 and says what to do."""
     with pycalc(data=tmp_path) as server:
         command = prune(tmp_path, "90d")
         output, errors = command.communicate(timeout=60)

@@ -141,9 +141,8 @@ def stated() -> dict[str, list[str]]:
 async def test_one_account_fills_no_disk(tmp_path: Path) -> None:
     """With the default settings, an account's data stay below 250 MB, even if every row is as long as possible.
 
-    Until old rows are deleted, a history may exceed its quota by a tenth and by one minute's rate limit. Idempotency
-    keys are kept for up to 25 hours. In this time, up to three daily limits can be used. A batch's key is stored with
-    the errors of its items.
+    Until old rows are deleted, a history may exceed its quota by a tenth and by the calculations of one minute.
+    Idempotency keys are kept for up to 25 hours. These can touch three days, so three daily limits are assumed.
     """
     settings = Settings()
     assert settings.history_quota is not None

@@ -200,7 +200,7 @@ def statuses(answers: bytes, first_method: str) -> tuple[int, ...]:
 def test_a_hostile_request_desynchronises_nothing(
     server: Server, request_bytes: bytes, expected: tuple[int, ...]
 ) -> None:
-    """The connection carries exactly the answers that the row lists, and never an answer to the smuggled request."""
+    """A hostile request and the valid one after it get only the expected responses; a smuggled request gets none."""
     answers = received(server.port, request_bytes + AFTER)
     assert b"/smuggled" not in answers
     method = "HEAD" if request_bytes.startswith(b"HEAD") else "GET"

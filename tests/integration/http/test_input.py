@@ -69,7 +69,7 @@ async def admin(client: httpx.AsyncClient, settings: Settings) -> str:
 
 
 def test_every_route_with_a_body_is_tried(app: FastAPI) -> None:
-    """The table of bodies has every route with a body."""
+    """``BODIES`` has an example for every route that takes a body, so that each of them is tested."""
     paths = app.openapi()["paths"].items()
     with_body = {(method.upper(), path) for path, item in paths for method in item if "requestBody" in item[method]}
     assert {(method, path.replace("ada", "{username}")) for method, path in BODIES} == with_body
@@ -151,7 +151,7 @@ async def test_a_query_parameter_given_twice_is_refused(
 async def test_a_query_of_more_parameters_than_any_route_has_is_refused(
     client: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    """More than 64 parameters are refused as a whole, because reading thousands of them would block the event loop."""
+    """A query of more than 64 parameters gets a single error, because reading thousands would block the event loop."""
     await new_session(client)
     queries = ["&".join(f"p{number}=%41" for number in range(count)) for count in (64, 65, 5_000)]
     answers = [await client.request(method, f"{path}?{query}", json={}) for query in queries]
@@ -285,7 +285,7 @@ async def test_a_refused_member_says_what_is_expected(client: httpx.AsyncClient)
 async def test_elapsed_ms_counts_from_the_arrival(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``elapsed_ms`` is measured from the request's arrival, so it includes the estimate of the calculation's cost."""
+    """``elapsed_ms`` includes the time in which the service estimates the cost of the calculation."""
     await new_session(client)
     plan, took = resources.calculator.plan, [0.0]
 
@@ -306,7 +306,7 @@ async def test_elapsed_ms_counts_from_the_arrival(
 
 
 async def counted(client: httpx.AsyncClient) -> dict[str, Any] | None:
-    """Return the user whose usage today is three calculations, or None while nobody has three."""
+    """Return the user who has three calculations in today's usage, or None if there is none yet."""
     users = (await client.get("/users")).json()["items"]
     return next((user for user in users if user["today"]["calculations"] == 3), None)
 
@@ -394,7 +394,7 @@ OAUTH2 = {
 async def test_a_refused_oauth2_form_gets_an_oauth2_error(
     client: httpx.AsyncClient, path: str, form: bytes, code: str
 ) -> None:
-    """A refused form gets 400, an OAuth2 code, an ASCII description, and no-store (RFC 6749 §5.2)."""
+    """A refused OAuth2 form gets 400 with an error code, an ASCII description and no-store (RFC 6749 §5.2)."""
     answer = await client.post(path, content=form, headers=FORM)
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/json")
     error = answer.json()

@@ -65,7 +65,7 @@ def arriving(*parts: tuple[float, bytes]) -> Receive:
 
 
 async def taken(receive: Receive) -> None:
-    """Receive parts without end."""
+    """Receive parts of a body until ``receive`` raises an error."""
     while True:
         await receive()
 
@@ -101,7 +101,7 @@ async def test_tiny_parts_give_a_body_no_more_time() -> None:
 
 @in_virtual_time
 async def test_small_parts_that_are_there_are_all_taken() -> None:
-    """Parts that have already arrived are read without a pause, even 5 s after the request began."""
+    """Body parts that have already arrived are read without delay, even 5 s after the request began."""
     parts = [{"type": "http.request", "body": b"1", "more_body": number < 999} for number in range(1_000)]
     there = iter(parts)
 

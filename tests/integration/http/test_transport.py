@@ -99,7 +99,7 @@ class TestCrossOrigin:
     async def test_every_answer_may_be_read_by_the_page(
         self, client: httpx.AsyncClient, bearer: dict[str, str]
     ) -> None:
-        """Every response, errors included, permits the origin and exposes the header fields that clients need."""
+        """Every response, errors included, permits the configured origin and exposes the fields that clients need."""
         for method, path, status in ANSWERS:
             answer = await client.request(method, path, headers={**bearer, "Origin": PAGE})
             assert answer.status_code == status, path

@@ -169,7 +169,7 @@ async def test_a_batch_sends_nothing_beyond_the_quota(caller: httpx.AsyncClient)
 
 
 async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
-    """Without an identity provider, a 401 has no link to OAuth metadata (RFC 9728), and their path gets 404."""
+    """Without an identity provider, a 401 has no link to OAuth metadata (RFC 9728), whose path gets 404."""
     answer = await call(client)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="pycalc"')
     assert answer.json()["type"] == "/docs/problems#unauthorized"
@@ -180,7 +180,7 @@ async def test_without_credentials_it_is_401(client: httpx.AsyncClient) -> None:
 async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient) -> None:
     """With an identity provider, a 401 has a link to the OAuth metadata (RFC 9728) of /mcp.
 
-    They name no authorization server, because the service accepts only its own tokens and keys.
+    The metadata names no authorization server, because the service accepts only its own tokens and keys.
     """
     answer = await call(client, Authorization="Bearer nonsense")
     where = "https://pycalc.example/.well-known/oauth-protected-resource/mcp"
@@ -196,7 +196,7 @@ async def test_the_metadata_of_the_protected_resource(client: httpx.AsyncClient)
 
 @pytest.mark.parametrize("settings", [{"cors_origins": ("https://app.example",)}], indirect=True)
 async def test_a_page_of_another_origin_is_refused(caller: httpx.AsyncClient) -> None:
-    """A web page may call only if its origin is in PYCALC_CORS_ORIGINS, as the protocol requires."""
+    """A web page may call tools only if its origin is in PYCALC_CORS_ORIGINS, as MCP requires."""
     statuses = [
         (await call(caller, Origin=origin)).status_code
         for origin in ("https://evil.example", "http://pycalc.test", "http://[", "https://app.example")
@@ -205,7 +205,7 @@ async def test_a_page_of_another_origin_is_refused(caller: httpx.AsyncClient) ->
 
 
 async def test_the_form_of_requests_is_checked_as_everywhere(caller: httpx.AsyncClient) -> None:
-    """Size, type, query and method are checked as on other paths; an invalid message gets a JSON-RPC error."""
+    """A request's size, type, query and method are checked as on other paths; an invalid message gets an error."""
     long = message("tools/call", {"name": "gcd", "arguments": {"a": "1" * 70_000, "b": "2"}})
     assert (await caller.post("/mcp", json=long)).status_code == 413
     assert (await caller.post("/mcp", content=b"{}", headers={"Content-Type": "text/plain"})).status_code == 415
@@ -272,9 +272,9 @@ class Unread:
 async def test_answers_that_nobody_reads_hold_half_of_the_memory(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources, tool: str, arguments: dict[str, Any]
 ) -> None:
-    """An account's unread answers take at most half of the response memory: here, five of 100 kB of 1 MiB.
+    """An account's unread responses take at most half of the response memory.
 
-    A further tool call reports that it can be repeated later, and records nothing. Short answers are still sent.
+    Then a tool call with a long result gets an error and records nothing; short results are still sent.
     """
     first = await caller.post("/calculations", json={"operation": "pow", "input": {"x": "10", "y": "49999"}})
     if tool == "digits":

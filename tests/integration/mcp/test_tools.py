@@ -74,7 +74,7 @@ async def test_tools_follow_from_the_registry(tools: Client) -> None:
 
 
 async def test_ten_questions_take_one_call_each(tools: Client) -> None:
-    """A single tool call answers each of the example questions; its result fits the tool's output schema."""
+    """A question such as "the last 20 digits of 7^(10^15)" is answered by a single tool call."""
     for question, tool, arguments, expected in QUESTIONS:
         found = await value_of(tools, tool, **arguments)
         assert found["result"] == str(expected), question
@@ -103,9 +103,9 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(tools: Client) -> Non
 
 
 async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None:
-    """A long result has its size, its first and last digits, its SHA-256 and a resource link.
+    """For a long result, a tool returns the size, the first and last digits, the SHA-256 and a resource link.
 
-    Its digits can be read with the tool ``digits``, and the first 2,000 of them by the link.
+    The tool ``digits`` returns any part of the result, and the link its first 2,000 digits.
     """
     answer = await tools.call_tool("fibonacci", {"n": "20000"})
     digits = str(gmpy2.fib(20000))
@@ -138,7 +138,7 @@ async def test_a_long_result_comes_by_its_ends_and_a_link(tools: Client) -> None
 
 @pytest.mark.parametrize("settings", [{"mcp_inline_digits": 100}], indirect=True)
 async def test_the_setting_bounds_what_is_inline(tools: Client) -> None:
-    """An answer contains a result of up to ``mcp_inline_digits`` characters; the results of a batch share the limit.
+    """A result of up to ``mcp_inline_digits`` characters is returned in full; the results of a batch share the limit.
 
     The tool ``digits`` refuses a ``count`` above ``mcp_inline_digits``.
     """

@@ -160,7 +160,7 @@ class TestSharing:
             assert here.metric("pycalc_cache_dropped_total", reason="failed") == 1
 
     async def test_one_round_trip_for_each_miss(self, redis_server: AnyRedis, redis_url: str) -> None:
-        """A miss takes one command, on one of at most 32 connections."""
+        """A cache miss sends one command to Redis; 200 concurrent misses use at most 32 connections."""
         async with opened(redis_url) as here:
             with Client(port=redis_server.port) as client:
                 before: Any = client.info("stats")

@@ -89,7 +89,7 @@ async def test_a_burst_opens_no_breaker(redis_server: AnyRedis) -> None:
 
 
 async def test_one_stall_is_one_late_reply(own_redis: AnyRedis) -> None:
-    """A stall counts as one late reply, however many requests it affects, so the breaker stays closed."""
+    """If Redis stalls, this counts as one late reply, however many commands wait, so the breaker stays closed."""
     metrics = Metrics()
     client = RedisClient(own_redis.url, metrics, Times(answer=0.3))
     await client.breaker.begin()

@@ -58,11 +58,8 @@ def hanging() -> Iterator[str]:
 
 @contextmanager
 def talking(name: str) -> Iterator[str]:
-    """Yield the URL of a server that replies PONG to the first command on each connection, and then sends nonsense.
-
-    If the nonsense is a number, a counter would accept it as its value. Therefore only the first two connections get
-    the PONG, and later probes of the circuit breaker fail.
-    """
+    """Yield the URL of a server that answers PONG to a connection's first command, and nonsense to later ones."""
+    # A rate limit would accept a number as its count. Without a PONG, the circuit breaker's later probes fail.
     greeted = 2 if name == "a number" else inf
     with garbage(SENSELESS[name], b"+PONG\r\n", greeted) as port:
         yield f"redis://127.0.0.1:{port}/0"
@@ -79,12 +76,9 @@ AILMENTS: dict[str, Callable[[], Url]] = {
 
 @pytest.fixture(params=AILMENTS)
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """Return settings with a failing Redis and all limits.
-
-    A full Redis gets 5 s to reply, because after a late reply a calculation may stay uncounted.
-    """
+    """Return settings with a failing Redis, and with limits on logins, registrations and calculations."""
     require_program("redis-server")
-    if request.param == "full":
+    if request.param == "full":  # after a late reply, the rate limit may miss a calculation
         request.getfixturevalue("patience")
     limits = {"login_limit": "3/minute", "register_limit": "100/hour", "rate_limit": "99/minute"}
     with AILMENTS[request.param]() as url:

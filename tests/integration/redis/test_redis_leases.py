@@ -52,7 +52,7 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 async def leading(here: Opened) -> Claim:
-    """Take the lease on KEY, and return the claim that holds it."""
+    """Take the lease on the tests' key, and return the claim that holds it."""
     claim = here.cache.leases.claim(KEY)
     assert await claim.take() is True
     return claim

@@ -113,10 +113,10 @@ async def test_a_conditional_request_asks_once_for_each_key(
     miss: list[str],
     hit: list[str],
 ) -> None:
-    """A conditional request makes at most two look-ups: for the result and, if it is not cached, for its ends.
+    """A conditional request looks up a result in Redis and, if it is missing, its size and its first and last digits.
 
-    The ends are the size and the first and last digits. Of a long result only the ends are looked up, of a residue only
-    the residue itself. A result that is computed faster than Redis replies is not looked up.
+    For a long result only the second look-up is made, for a residue only the first. A result that is computed faster
+    than Redis replies is not looked up.
     """
     await make_known(asking, between, redis_server)
     tag = tag_of(path, resources)
@@ -129,7 +129,7 @@ async def test_a_conditional_request_asks_once_for_each_key(
 async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
     asking: httpx.AsyncClient, between: Proxy
 ) -> None:
-    """A conditional request for a cached result takes one look-up, and is recorded as cached with its SHA-256."""
+    """A conditional request for a cached result takes one look-up; the history has it as cached, with its SHA-256."""
     tag = (await asking.get("/fibonacci/100000", headers={"Accept": "text/plain"})).headers["ETag"]
     await until(lambda: "SET" in verbs(between), "it is stored")
     between.received.clear()
@@ -142,7 +142,7 @@ async def test_a_conditional_request_for_what_is_stored_is_one_look_up(
 
 
 async def test_an_unknown_residue_is_computed_for_its_record(asking: httpx.AsyncClient, resources: Resources) -> None:
-    """A conditional request for a residue that is not cached gets 304, and the computed residue is recorded."""
+    """If a client has a residue that is not cached, its conditional request gets 304; the history has the residue."""
     path = "/pow/7/222?mod=1000"
     conditional = {"Accept": "text/plain", "If-None-Match": tag_of(path, resources)}
     answer = await asking.get(path, headers=conditional)
@@ -161,7 +161,7 @@ def tag_of(path: str, resources: Resources) -> str:
 
 
 async def sent(asking: httpx.AsyncClient, between: Proxy, commands: list[str]) -> None:
-    """Send one more request, and assert that only these commands were sent before the request's own."""
+    """Assert that the service has sent only these commands to Redis; one more request shows that none follow."""
     await until(lambda: len(verbs(between)) >= len(commands), "everything is sent")
     assert (await asking.get(f"/fibonacci/{next(NUMBERS)}")).status_code == 200
     await until(lambda: len(verbs(between)) >= len(commands) + 2, "the next one is stored")

@@ -27,7 +27,7 @@ TIMES = Times(answer=0.4)
 
 @pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Run each test on both kinds of event loop, which check their timers at different times."""
+    """Run each test with asyncio's event loop and with uvloop, which check their timers at different times."""
     return "asyncio", {"use_uvloop": request.param}
 
 
@@ -53,7 +53,7 @@ async def test_a_redis_whose_replies_are_late_is_not_used(real_redis: Redis) -> 
 
 
 async def test_one_request_waits_once(real_redis: Redis) -> None:
-    """A request that has waited for a late reply, and its tasks, send no more commands to Redis."""
+    """After one late reply, a request and its tasks send no more commands to Redis."""
     async with (
         proxy(real_redis.port) as between,
         opened(f"redis://127.0.0.1:{between.port}/0", times=TIMES) as there,

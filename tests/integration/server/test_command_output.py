@@ -73,7 +73,7 @@ def unread() -> Iterator[int]:
 
 
 def test_a_reader_that_has_gone(folder: Path, command: list[str], unread: int) -> None:
-    """A pipe whose reader has gone, as ``| head`` leaves it, is no error."""
+    """If the reader of the output ends early, as in ``| head``, that is no error."""
     done = run(folder, unread, command)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -60,7 +60,7 @@ NAMES = {
 def attack(port: int, client: httpx.Client, text: str) -> None:
     """Send a text in every place that may be logged.
 
-    The two failed logins reach the login limit of the test, which is logged with the username.
+    Two of the requests are failed logins, so that reaching the login limit is logged with the username.
     """
     assert client.post("/login", json={"username": text, "password": "x"}).status_code == 401
     assert client.post("/login", data={"username": text, "password": text}).status_code == 400

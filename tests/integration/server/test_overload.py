@@ -163,7 +163,7 @@ async def test_every_calculation_releases_its_slot(
 async def test_requests_that_wait_for_a_worker_hold_no_slot(
     client: httpx.AsyncClient, resources: Resources, headers: dict[str, str]
 ) -> None:
-    """Requests that wait for a worker hold no slot, because they do not occupy the event loop."""
+    """Calculations that wait for a worker hold no slot, because slots limit the work on the event loop."""
     asking = [asyncio.create_task(client.get("/fibonacci/3000000", headers=headers)) for _ in range(20)]
     value = resources.metrics.registry.get_sample_value
     await until(lambda: value("pycalc_compute_running") == 1, "it is being computed")
@@ -279,7 +279,7 @@ def test_slots_taken_by_the_http_servers_thread_are_given_back(server: Server) -
 async def test_requests_that_waited_for_one_result_continue_a_few_at_a_time(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a long result arrives, at most eight of the sixty waiting requests continue in each loop iteration."""
+    """If sixty requests wait for one result, at most eight of them continue in each loop iteration."""
     calculator = resources.calculator
     caller = Principal(b"a" * 16, "ada", Role.USER, bytes(16), 2e9)
     plan = await calculator.plan(caller, ("fibonacci", ("3000000",), DEFAULT_OPTIONS))

@@ -140,10 +140,9 @@ class TestDocuments:
     """The OpenAPI document, and the pages that show it."""
 
     def test_every_operation_documents_every_problem_it_can_have(self, document: dict[str, Any]) -> None:
-        """Every operation documents its error statuses by the schema Problem, and 414 and 431 without content.
+        """Every operation documents all its error statuses with the schema Problem.
 
-        Some statuses are documented everywhere, because every path can get them: for a wrong method, a missing Host, a
-        too long target, or an internal error. Every method except GET also documents 412.
+        Only 414 and 431 are documented without content, because the HTTP server itself sends them.
         """
         documented = {
             name: {int(status) for status in operation["responses"] if int(status) >= 400}
@@ -246,7 +245,7 @@ class TestMetrics:
     """The service's metrics."""
 
     def test_the_numbers_add_up(self) -> None:
-        """The metrics of requests, calculations, cache hits, commits and events are right, and queues are empty."""
+        """After a few requests, the metrics have the right numbers of requests, calculations and events."""
         with pycalc() as server, httpx.Client(base_url=server.url, timeout=30) as client:
 
             def value(name: str, **labels: str) -> float:

@@ -109,7 +109,7 @@ def test_workers_end_with_a_service_that_is_killed(server: Server, headers: dict
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="from Python 3.14 on, threads do not abort the shutdown")
 def test_the_interpreters_shutdown_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM ends the service with status 0, and without the interpreter's shutdown, which native code could abort."""
+    """SIGTERM ends the service with status 0, and the interpreter's own shutdown is skipped."""
     (tmp_path / "sitecustomize.py").write_text(_FAREWELL)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), *sys.path)))
     with pycalc(prefix=NEW_INTERPRETER) as server:

@@ -61,7 +61,7 @@ def test_residues_are_those_of_pari() -> None:
 
 
 def test_prime_powers_agree_with_the_coefficients() -> None:
-    """For n below 130, ``carries`` counts how often a prime divides n over k, and residues, also 0, are right."""
+    """For n below 130, ``carries`` counts how often a prime divides n over k; residues modulo its powers are right."""
     for prime, exponent in ((2, 1), (2, 9), (3, 4), (5, 3), (7, 1), (11, 2)):
         modulus = prime**exponent
         for n in range(130):

@@ -460,7 +460,7 @@ def test_a_precision_rounds_only_what_is_irrational(text: str, expected: str, ex
     ],
 )
 def test_a_call_with_unknown_arguments_has_at_most_the_estimated_digits(text: str, digits: int) -> None:
-    """The estimated digits are never too few, even if a function is largest inside the ranges of its arguments."""
+    """A function call has at most the estimated digits, even if it is largest between the bounds of its arguments."""
     args = EVALUATE.parse({"expression": text})
     assert len(value(text)) == digits
     assert EVALUATE.estimate(args, 0).digits >= digits
@@ -590,7 +590,7 @@ def test_huge_factorials_are_parts_of_residues() -> None:
     ],
 )
 def test_a_part_that_has_a_residue_needs_no_value(text: str, expected: str) -> None:
-    """A huge part below ``mod`` or ``%`` is not computed in full: the estimate is below 5 s, and the value is right."""
+    """A huge operand of ``mod`` or ``%`` is not computed in full: the estimate is below 5 s, and the value is right."""
     assert EVALUATE.estimate(EVALUATE.parse({"expression": text}), 0).seconds < 5
     assert value(text) == expected
 

@@ -43,7 +43,7 @@ def test_each_prime_near_the_square_root(n: int) -> None:
 
 
 def test_no_prime_makes_the_steps_fail() -> None:
-    """Moduli with prime factors above sqrt(n) give the right residue, even if no factors were searched for."""
+    """The residue of n! is right, even if the modulus has prime factors above sqrt(n) that were not searched for."""
     n = 30_011
     product = product_of(n)
     beyond = int(gmp.next_prime(2**70))
@@ -73,7 +73,7 @@ def test_a_factorial_too_large_to_multiply_out(prime: int) -> None:
 
 
 def test_factors_beyond_trial_division() -> None:
-    """If prime factors were searched for only up to 100, a modulus with larger ones gives the right residue."""
+    """The residue of n! is right if the modulus has prime factors above 100, but none above 100 were searched for."""
     n = 50_000
     modulus = 227 * 449 * 883 * int(gmp.next_prime(2**61))
     assert FactorialPlan(1, modulus, searched=100).residue(n) == product_of(n) % modulus

@@ -51,7 +51,7 @@ def test_exponents_of_a_thousand_digits() -> None:
     ("x", "y", "modulus"), [("2", "-1", 10), ("0.5", "3", 4), ("6", "-2", 9), ("0.1", "1", 15), ("1/6", "1", 4)]
 )
 def test_no_inverse_no_residue(x: str, y: str, modulus: int) -> None:
-    """If the denominator and m share a factor, there is no residue, and a DomainError is raised."""
+    """If the denominator of a power shares a factor with the modulus, DomainError is raised."""
     with pytest.raises(DomainError):
         modulo("pow", {"x": x, "y": y}, modulus)
 

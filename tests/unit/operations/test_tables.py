@@ -72,7 +72,7 @@ def test_the_exponent_of_a_prime_in_a_factorial(n: int, prime: int, exponent: in
 
 @pytest.mark.parametrize("n", [*range(2, 60), 120, 121, 122, 168, 169, 170, 1_000])
 def test_the_layers_of_a_factorial(n: int) -> None:
-    """The prime lists and the power of ten from ``factorial_factors`` give n!; no list repeats a prime or has 5."""
+    """The prime lists and power of ten from ``factorial_factors`` give n!; no list contains 5 or repeats a prime."""
     layers, zeros = factorial_factors(n)
     joined = 10**zeros
     for index, layer in enumerate(layers):

@@ -50,7 +50,7 @@ class Transfer:
         return fields
 
     def begin(self, response: httpx.Response) -> None:
-        """Read a response's header fields. Bytes in its body that were received before will be skipped."""
+        """Read a response's header fields. ``take`` will skip the bytes of its body that were received before."""
         part = _RANGE.fullmatch(response.headers.get("content-range", ""))
         first, self.total = 0, int(response.headers.get("content-length", -1))
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
@@ -91,8 +91,8 @@ class Transfer:
 class PartFile:
     """A file that gets its final name when it is complete.
 
-    Until then its name is ``NAME.ID.part``. After a crash, the next download of the same calculation continues this
-    file.
+    Until then its name is the final name, followed by the calculation's id and ``.part``. After a crash, the next
+    download of this calculation to the same path continues the file.
     """
 
     def __init__(self, path: Path, calculation_id: str, transfer: Transfer) -> None:
@@ -117,13 +117,13 @@ class PartFile:
         self._part.replace(self._path)
 
     def close(self) -> None:
-        """Close the file. An incomplete one keeps the name ``NAME.ID.part``; an empty one is deleted."""
+        """Close the file, and delete it if it is empty. An incomplete file keeps its temporary name."""
         self._file.close()
         if self._part.exists() and self._part.stat().st_size == 0:
             self._part.unlink()
 
     def discard(self) -> None:
-        """Close and delete the file ``NAME.ID.part``, whose bytes are wrong."""
+        """Close the file and delete it, because its bytes are wrong."""
         self._file.close()
         self._part.unlink()
 
@@ -139,7 +139,7 @@ class Progress:
         self._next = 0.0
 
     def update(self, transfer: Transfer) -> None:
-        """Show the position, a few times a second and at the end."""
+        """Report the position of the download, at most a few times a second, and always at the end."""
         if self._show is not None and (transfer.complete or monotonic() >= self._next):
             self._next = monotonic() + _PROGRESS_SECONDS
             self._show(transfer.position, transfer.total)

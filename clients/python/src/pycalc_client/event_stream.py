@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """A block of an event stream: an event, a heartbeat, or only the position in the stream.
+    """A block of an event stream: an event, a heartbeat, or only a position in the stream.
 
-    The data of a heartbeat or a position is empty. The events after a position have ids above the position's id.
+    Only an event has data. A position is an id; all later events have higher ids.
     """
 
     id: str | None

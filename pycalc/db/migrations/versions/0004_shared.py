@@ -1,4 +1,4 @@
-"""Coordination of several processes: the relay's lease, and numbered revocations of users' access."""
+"""Tables that coordinate several processes: leases, and revocations of users' access."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Create the tables of leases and revocations, and the counter of revocations. The relay's lease is free."""
+    """Create the tables of leases and revocations, and the counter that numbers the revocations."""
     leases = op.create_table(
         "leases",
         sa.Column("name", sa.String(32), nullable=False),

@@ -1,4 +1,4 @@
-"""Families of refresh tokens, and a second replacement of a token, whose first one did not reach the client."""
+"""Families of refresh tokens, and a second replacement of a token for a client that did not get the first."""
 
 from __future__ import annotations
 

@@ -208,10 +208,10 @@ class NodeSizes:
         return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
-        """Estimate a call from samples of its unknown arguments: the most digits, the mean seconds, and ``least``.
+        """Return the digits, the seconds and ``least`` of a call's Estimate.
 
-        ``least`` is as in Estimate. If an argument may be too long, return infinitely many digits or, if ``strict`` is
-        set, raise ResultTooLarge.
+        For unknown arguments, take the most digits and the mean seconds of some samples. If an argument may be too
+        long, return infinitely many digits or, if ``strict`` is set, raise ResultTooLarge.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):

@@ -268,9 +268,8 @@ class Evaluate(Calculable[Expression]):
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
         """Call ``attempt`` with rising working precisions until no enclosure is too wide, and return its result.
 
-        Each try has twice the precision of the one before, or more if long operands need more. Raises DomainError, with
-        the position, if a try fails at 16 times the first precision and at twice the precision that long operands need.
-        If ``narrower`` is set, the first precision is over twice as high as without it.
+        Each try has at least twice the precision of the one before. If an enclosure is still too wide after several
+        tries, raises DomainError with its position. If ``narrower`` is set, the first precision is over twice as high.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:

@@ -225,7 +225,7 @@ class Sizer(NodeSizes):
     def _peek(self, node: Node) -> Size:
         """Return the bounds of a node's value, without counting the cost of the value itself.
 
-        Outside loops, count the time to find the bounds. Within a loop, ``_entry_seconds`` counts that time.
+        Outside loops, count the time to find the bounds. A loop counts that time itself.
         """
         if not self._nested:
             self.seconds += costs.PEEK
@@ -263,8 +263,8 @@ class Sizer(NodeSizes):
         variable from ``_variables``. First, ``count`` is called for the whole range of the variable, which gives upper
         bounds for every term. Then it is called for five single values of the variable. The weighted mean of their
         costs (Simpson's rule) is taken as the cost of a term. If an end of the range is not known, or if this loop is
-        within two others, the upper bound is taken instead. ``columns`` must be False if the terms cannot be computed
-        in columns.
+        within two others, only the first call is made, and its cost is taken. ``columns`` must be False if the terms
+        cannot be computed in columns.
 
         Raises DomainError if the first or the last value is known and not a whole number, and if there may be too many
         terms.
@@ -462,8 +462,8 @@ def by_euler(exponent: Size, modulus: Size) -> bool:
     """Return whether to reduce an exponent by Euler's theorem, which requires the prime factors of the modulus.
 
     The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above
-    2^20, and above the number of bits of the modulus. The modulus must have at most MOST_EULER_MODULUS_BITS bits, so
-    that it is factored in time. If the modulus is known, its prime factors up to 1,000 do not count.
+    2^20, and above the number of bits of the modulus. So that the modulus is factored in time, it must have at most
+    MOST_EULER_MODULUS_BITS bits, not counting the prime factors up to 1,000 of a known modulus.
     """
     if exponent.bits <= EULER_BITS or exponent.places or exponent.rounded:
         return False

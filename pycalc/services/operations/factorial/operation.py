@@ -67,11 +67,10 @@ class Factorial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return plan.residue(args[0])
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is n! modulo ``modulus``.
+        """Return whether ``residue`` is n! modulo ``modulus``. ``method`` is the FactorialPlan that gave ``residue``.
 
-        ``method`` is the FactorialPlan that gave ``residue``. If its ``mirror`` is None, n! is computed modulo
-        ``modulus``·``prime``. Otherwise ``mirror``! is computed modulo ``rough``·``prime``. By Wilson's theorem, its
-        product with ``residue`` must be 1 or -1 modulo ``rough``. The computed factorial is verified modulo ``prime``.
+        To check this, n! is computed modulo ``modulus``·``prime``, and verified modulo ``prime``. If the plan finds n!
+        from a smaller factorial by Wilson's theorem, the smaller factorial is computed and verified instead.
         """
         plan: FactorialPlan = method
         if plan.mirror is None:

@@ -1,8 +1,9 @@
 """n! modulo m in O(sqrt(n) log n) operations, from the values of a polynomial on an arithmetic progression.
 
 Bostan, Gaudry, Schost: Linear recurrences with polynomial coefficients and application to integer factorization and
-Cartier-Manin operator (2007). With v near sqrt(n) and g(x) = (v·x + 1)(v·x + 2)...(v·x + v), each of g(0), g(1), ... is
-the product of the next v factors of n!. The degree of the polynomial is doubled until it is v, by interpolation.
+Cartier-Manin operator (2007). With v near sqrt(n) and g(x) = (v·x + 1)(v·x + 2)...(v·x + v), g(0) is the product of the
+first v factors of n!, g(1) that of the second v factors, and so on. The degree of the polynomial is doubled until it is
+v, by interpolation.
 Lagrange's formula finds the values of a polynomial at a..a+d from those at 0..d. The formula is a
 convolution, which GMP computes as one product of large integers (Kronecker substitution).
 """

@@ -24,9 +24,9 @@ Logarithm = Callable[[IntervalArithmetic], Interval]
 def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> int:
     """Return the number of digits of an integer >= 1 from its base-10 logarithm.
 
-    ``approximate`` is the logarithm as a float. Below 10^9, its error must be below 1e-4. For a larger float,
-    and for one too near to an integer, the enclosure ``logarithm`` decides, at a precision of ``bits`` or more. Raises
-    the ArithmeticError of ``settled``.
+    ``approximate`` is the logarithm as a float. Below 10^9, its error must be below 1e-4. If the float is larger, or
+    too near to an integer, ``logarithm`` is called with a precision of ``bits`` or more. It must return an enclosure of
+    the logarithm. Raises ArithmeticError if no enclosure determines the number of digits.
     """
     if approximate < _SURE_BELOW and _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate) + 1
@@ -34,11 +34,11 @@ def digits_by_logarithm(approximate: float, logarithm: Logarithm, bits: int) -> 
 
 
 def ends_by_logarithm(logarithm: Logarithm, bits: int, last: int) -> Ends:
-    """Return the digit count of a large integer, and its first and last 20 digits.
+    """Return the digit count, and the first and last 20 digits, of an integer of at least 10^19.
 
-    The integer must be at least 10^19. ``logarithm`` returns an enclosure of its base-10 logarithm. The first precision
-    tried is ``bits`` + 160, with 160 bits for the first 20 digits. ``last`` is the integer modulo 10^20. Raises the
-    ArithmeticError of ``settled``.
+    ``logarithm`` must return an enclosure of the integer's base-10 logarithm. A precision of ``bits`` should suffice
+    to find the digit count; for the first 20 digits, 160 bits are added. ``last`` is the integer modulo 10^20. Raises
+    ArithmeticError if no enclosure determines the first digits.
     """
     power, leading = settled(lambda arithmetic: logarithm(arithmetic).leading(ENDS), bits + 40 * 4)
     return Ends(power + 1, leading, str(last).rjust(ENDS, "0"))

@@ -14,7 +14,7 @@ _MAX_BITS = 4_000_000
 
 
 class IntervalArithmetic:
-    """A precision of ``bits`` for intervals, with MPFR's whole range of exponents."""
+    """MPFR's rounding contexts for intervals: a precision of ``bits``, and the whole range of exponents."""
 
     def __init__(self, bits: int) -> None:
         limits = {"precision": bits, "emin": gmp.get_emin_min(), "emax": gmp.get_emax_max()}

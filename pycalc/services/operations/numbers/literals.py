@@ -119,8 +119,8 @@ def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int =
     """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101.
 
     Raises InvalidInput if the literal is missing, of another form, or longer than ``most`` characters, or if the number
-    is below ``least``. Raises InvalidInput if an exponent stands for too many digits: the number then has over
-    MAX_LITERAL digits, and more digits than the literal has characters.
+    is below ``least``. Also raises InvalidInput if an exponent makes the number longer than 10,000 digits and longer
+    than the literal itself.
     """
     text = _required(raw, name, most)
     if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:
@@ -141,7 +141,7 @@ def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) ->
 
 
 def _magnitude(name: str, text: str) -> int:
-    """Return the number of a literal of the form NATURAL. Raises InvalidInput for too many digits."""
+    """Return the number of an unsigned literal. Raises InvalidInput if its exponent makes the number too long."""
     plain = text.replace("_", "")
     if plain[:2].lower() in ("0x", "0b"):
         return int(plain, 0)
@@ -155,8 +155,8 @@ def _magnitude(name: str, text: str) -> int:
 def size_of(literal: str) -> int:
     """Return roughly how many digits a literal stands for: its characters plus the magnitude of its exponent.
 
-    An exponent of over five digits counts as 20,000, far more than a short literal has. A hexadecimal literal may count
-    for too much, because the digit e is taken for the beginning of an exponent.
+    An exponent of over five digits is not converted, but counts as 20,000. The result may be too large for a
+    hexadecimal literal, because its digit e is taken for the beginning of an exponent.
     """
     exponent = literal.lower().partition("e")[2].lstrip("+-")
     if not (exponent.isascii() and exponent.isdigit()):

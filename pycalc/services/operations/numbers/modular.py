@@ -21,7 +21,7 @@ def random_prime() -> int:
 
 
 def fibonacci_residue(n: int, modulus: int) -> int:
-    """Return F(``n``) modulo any ``modulus`` >= 1, by other identities than the computation of F(``n``).
+    """Return F(``n``) modulo any ``modulus`` >= 1, from the Lucas numbers L(``n``) and L(``n`` + 1).
 
     5·F(n) = 2·L(n+1) - L(n) is computed modulo 5·``modulus``, so that the division by five is exact.
     """

@@ -32,7 +32,10 @@ def prime_sieve(limit: int) -> bytearray:
 
 
 def marked_product(sieve: bytearray, modulus: int) -> int:
-    """Return the product modulo ``modulus`` of the odd numbers that a sieve marks and 3 and 5 do not divide."""
+    """Return the product, modulo ``modulus``, of the marked odd numbers except multiples of 3 and 5.
+
+    ``sieve`` has a byte for each odd number from 1 on, which is 1 if the number is marked, else 0.
+    """
     result = 1
     for first in _CLASSES:  # the numbers of other classes would cost time, because reading each makes an object
         marked = list(compress(range(first, 2 * len(sieve), 30), sieve[first // 2 :: 15]))

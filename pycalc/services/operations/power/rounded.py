@@ -50,8 +50,8 @@ def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> in
 def encloses(x: RationalLiteral, y: RationalLiteral, precision: int, text: bytes) -> bool:
     """Return whether ``text`` is ``x``^``y``, which must be irrational, rounded to ``precision`` digits.
 
-    Half a unit of its last digit is subtracted from ``text`` and added to it, without the sign. The logarithms of these
-    two bounds must enclose y·ln|x|. Unlike ``rounded_power``, this takes natural logarithms, and no exponential.
+    The absolute values of all numbers that are rounded to ``text`` lie between two bounds. The natural logarithms of
+    these bounds must enclose y·ln|x|. Unlike ``rounded_power``, this needs no exponential function.
     """
     candidate = _parsed(text, precision)
     if candidate is None or candidate.negative != (sign_of_power(x, y) < 0):

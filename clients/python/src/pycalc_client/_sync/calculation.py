@@ -34,9 +34,9 @@ class Calculation(Generic[V_co]):
     ``digits`` counts the digits of the result. ``exact`` is false if the result is rounded to a precision, or is a root
     with a remainder. ``cached`` is true if an earlier calculation computed the result, and ``elapsed_ms`` is the
     service's time in milliseconds. ``input`` holds the operands and options in canonical form, integers beyond
-    ±(2^53 - 1) as texts. A calculation from the history also has ``leading`` and ``trailing`` (up to 20 digits each),
-    ``user`` and ``created_at``. Unless only a summary was computed, it also has ``sha256``, the digest of the result's
-    text. The answer to a request for a summary has ``leading`` and ``trailing``, too.
+    ±(2^53 - 1) as texts. A calculation from the history also has ``user``, ``created_at``, ``leading`` and ``trailing``
+    (up to 20 digits each). It has ``sha256``, the digest of the result's text, unless only a summary was computed. The
+    answer to a request for a summary also has ``leading`` and ``trailing``.
     """
 
     id: str
