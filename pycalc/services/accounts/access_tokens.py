@@ -20,7 +20,6 @@ _LEEWAY_SECONDS = 5  # the clock of the instance that issued a token may be ahea
 # Canonical base64url, so that each token has exactly one text. A 256-bit signature leaves two bits of its last
 # character unused, and these must be zero.
 _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
-_HEADER = {"alg", "kid", "typ"}  # any other member (jku, x5u, crit) is refused unread
 _CLAIMS: dict[str, type] = {
     **dict.fromkeys(("iss", "aud", "sub", "jti", "sid"), str),
     **dict.fromkeys(("iat", "nbf", "exp", "ver"), int),
@@ -82,7 +81,8 @@ class TokenSigner:
 
         try:
             header = jwt.get_unverified_header(token)
-            if header.keys() != _HEADER or header["typ"] != TOKEN_TYPE:
+            # Any other member (jku, x5u, crit) is refused unread.
+            if header.keys() != {"alg", "kid", "typ"} or header["typ"] != TOKEN_TYPE:
                 raise InvalidToken(_REFUSAL)
             claims = jwt.decode(
                 token,

@@ -16,9 +16,8 @@ from pycalc.models.auth import ListedUser, UserOrder
 from pycalc.models.ids import id_of_text, text_of_id
 
 _DAY_SECONDS = 86_400
-_Name = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
-_Milliseconds = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
-_Cursor = TypeAdapter(tuple[UserOrder, _Name | _Milliseconds, str])
+_NameOrTime = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")] | Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+_Cursor = TypeAdapter(tuple[UserOrder, _NameOrTime, str])
 
 
 class AccountList:

@@ -6,11 +6,8 @@ from prometheus_client import Counter
 
 from pycalc.services.limits.concurrency import QueueingLimit
 
-_MAX_WAITING = 64
-_WAIT_SECONDS = 1.0
-
 
 def lookup_limit(at_once: int, refused: Counter) -> QueueingLimit:
-    """Return a limit on concurrent look-ups of credentials. A refusal increments ``refused``."""
+    """Return a limit on concurrent look-ups, for which 64 more may wait a second. Refusals increment ``refused``."""
     detail = "Too many credentials are being looked up; retry in 1 s."
-    return QueueingLimit(at_once, at_once + _MAX_WAITING, _WAIT_SECONDS, refused, detail)
+    return QueueingLimit(at_once, at_once + 64, 1.0, refused, detail)

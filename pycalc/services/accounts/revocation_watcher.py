@@ -14,8 +14,6 @@ from pycalc.errors import PycalcError
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.token_cache import TokenCache
 
-_GATHER_SECONDS = 0.02  # notifications within this time cause one read of the database
-
 _log = get_logger(__name__)
 
 
@@ -65,7 +63,7 @@ class RevocationWatcher:
     async def _run(self) -> None:
         while True:
             if await wait_until_set(self._wake, self._poll_seconds):
-                await asyncio.sleep(_GATHER_SECONDS)
+                await asyncio.sleep(0.02)  # notifications within this time cause one read of the database
             self._wake.clear()
             try:
                 await self._read()

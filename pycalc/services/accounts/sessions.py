@@ -25,7 +25,6 @@ _ID_BYTES = 16
 # its refusal does not end the session.
 _FAMILY_BYTES = 16
 _SECRET_BYTES = 32
-_LOOKUPS = 4  # concurrent look-ups in the database
 _REFUSAL = "The refresh token is invalid, expired or revoked."
 
 
@@ -52,7 +51,7 @@ class Sessions:
         self.store = store
         self.signer = signer
         self._ids = ids
-        self._lookups = lookup_limit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
+        self._lookups = lookup_limit(4, metrics.lookups_refused.labels("refresh"))
 
     async def open(
         self, user_id: bytes, password_hash: str | None, device: Device | None = None, *, totp: bool = False

@@ -21,10 +21,6 @@ from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.token_cache import TokenCache
 
 _SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
-_WINDOW = 1  # steps that the clock of an authenticator app may be behind or ahead
-_RECOVERY_CODES = 10
-_RECOVERY_BYTES = 15  # 120 bits can't be guessed, so a plain hash protects a code
-_GROUP = 4  # characters between hyphens
 _CODE = re.compile(r"\d{6}", re.ASCII)
 _WRONG = "The code is wrong, too old or used already: send the next one."
 
@@ -49,7 +45,6 @@ class Totp:
         audit: AuditLog,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Create the service; ``clock`` must return seconds since the epoch."""
         self._store = store
         self._users = users
         self._passwords = passwords
@@ -87,13 +82,13 @@ class Totp:
         if step is None:
             self._audit.record_own(caller.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
-        random = [secrets.token_bytes(_RECOVERY_BYTES) for _ in range(_RECOVERY_CODES)]
+        random = [secrets.token_bytes(15) for _ in range(10)]  # 120 bits can't be guessed: a plain hash is enough
         codes = [base64.b32encode(each).decode().lower() for each in random]
         hashes = [sha256(each.encode()).digest() for each in codes]
         confirming = self._store.confirm(caller.user_id, stored.secret, step, hashes, caller.credential_id)
         await self._token_cache.revoke(confirming, lambda other: other.user_id == caller.user_id)
         self._audit.record_own(caller.username, "second factor enabled")
-        return ["-".join(re.findall(f".{{{_GROUP}}}", each)) for each in codes]
+        return ["-".join(re.findall("....", each)) for each in codes]
 
     async def disable(self, caller: Principal, password: str, code: str) -> None:
         """Turn the second factor off, and end the caller's other sessions.
@@ -175,6 +170,7 @@ class Totp:
             return None
         totp = pyotp.TOTP(base64.b32encode(secret).decode())
         try:
-            return totp.verify_and_get_timecode(code, for_time=self._clock(), valid_window=_WINDOW)
+            # The clock of the authenticator app may be one step behind or ahead.
+            return totp.verify_and_get_timecode(code, for_time=self._clock(), valid_window=1)
         except pyotp.exceptions.OTPVerificationError:
             return None

@@ -178,8 +178,6 @@ class CalculationRateLimits:
 
             Raises ValueError for a malformed text.
             """
-            if not limit:
-                return None
-            return CalculationRateLimit(limit, metrics, counters, blocks, clock=clock, prefix=prefix)
+            return CalculationRateLimit(limit, metrics, counters, blocks, clock=clock, prefix=prefix) if limit else None
 
         self.of: Callable[[str], CalculationRateLimit | None] = of

@@ -82,24 +82,21 @@ class WindowQuota:
         uses = self._uses_of(caller)
         for counted, use, limit in uses:
             left = limit.amount - use.used
-            if left <= _ROUNDING or amount > left + _ROUNDING:
-                self._refused.inc()
-                raise self._refusal(counted, use, limit, amount)
+            if left > _ROUNDING and amount <= left + _ROUNDING:
+                continue
+            self._refused.inc()
+            detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
+            if counted.limits.prefix:
+                detail += " with this API key"
+            if amount > limit.amount:
+                about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+                detail += f", and this would take about {about}: ask for less."
+            elif _shown(left) > 0:
+                detail += f"; {_shown(left):,} are left: wait for the reset, or ask for less."
+            else:
+                detail += ": wait for the reset."
+            raise QuotaExceeded(detail, self._limit_state(counted, use, limit), _shown(use.used), use.ends)
         return uses
-
-    def _refusal(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> QuotaExceeded:
-        left = _shown(limit.amount - use.used)
-        detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
-        if caller.limits.prefix:
-            detail += " with this API key"
-        if amount > limit.amount:
-            about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
-            detail += f", and this would take about {about}: ask for less."
-        elif left > 0:
-            detail += f"; {left:,} are left: wait for the reset, or ask for less."
-        else:
-            detail += ": wait for the reset."
-        return QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to what is used of each of the caller's limits: the user's, and the API key's own."""

@@ -19,8 +19,6 @@ from pycalc.services.accounts.oidc.provider import Provider
 from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
-_SECRET_BYTES = 32
-_SHORTEST_NAME = 3
 _BY = "the identity provider"
 
 
@@ -68,7 +66,7 @@ class ProviderSignIn:
 
     async def begin(self) -> tuple[str, str]:
         """Return the provider's URL for a new sign-in, and the secret for the browser's cookie; raises Unavailable."""
-        attempt = Attempt(secrets.token_urlsafe(_SECRET_BYTES))
+        attempt = Attempt(secrets.token_urlsafe(32))
         parameters = {
             "scope": "openid profile email",
             "state": attempt.state,
@@ -164,7 +162,7 @@ def names_of(identity: Identity) -> list[str]:
     valid. Three more names end in hexadecimal digits.
     """
     wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
-    base = wanted if len(wanted) >= _SHORTEST_NAME else "user"
+    base = wanted if len(wanted) >= 3 else "user"
     digits = sha256(f"{identity.issuer}\n{identity.subject}".encode()).hexdigest()
     several = [f"{base[: LONGEST_USERNAME - 9]}-{digits[start : start + 8]}" for start in (0, 8, 16)]
     return [base, *several] if base == wanted and len(base) <= LONGEST_USERNAME else several
