@@ -39,10 +39,7 @@ class TokenSigner:
     """A signer and verifier of access tokens. The newest key signs, all keys verify."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
-        """Start with ``keys``, the newest first; raises ValueError if there is none.
-
-        A token is valid for ``lifetime`` seconds.
-        """
+        """Start with ``keys``, newest first; raises ValueError if there is none. A token lives ``lifetime`` seconds."""
         self._ids = ids
         self.lifetime = lifetime
         self.replace_keys(keys)

@@ -32,10 +32,7 @@ class AccountPolicy(NamedTuple):
 
 
 class Accounts:
-    """The service that creates, changes and deletes accounts, and writes each change to the audit log.
-
-    The caller's role is read from the store, because the role in a cached token may be outdated.
-    """
+    """The service that creates, changes and deletes accounts, and writes each change to the audit log."""
 
     def __init__(
         self,
@@ -195,5 +192,6 @@ class Accounts:
 
     async def require_admin(self, caller: Principal) -> None:
         """Raise Forbidden if the account's stored role is not admin, Unauthorized if it is deleted or disabled."""
+        # Not the role in a cached token, which may be outdated.
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")

@@ -129,10 +129,7 @@ class AuditLog:
         self.record(action, subject=username, actor=username, outcome=outcome, **details)
 
     def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database.
-
-        If the entry's actor causes too many entries, or if the queue is full, the entry is only counted.
-        """
+        """Queue an entry for the database. If its actor causes too many, or the queue is full, only count it."""
         if entry.actor is None:
             admitted = self._strangers.take(None, self._clock())
         else:  # an act of an admin, an operator's command or the service itself is not limited

@@ -51,7 +51,6 @@ class Authenticator:
 
         ``identified`` is called with each principal that ``authenticate`` did not find in the cache, except admins who
         must enrol a second factor. With ``admins_need_totp``, an admin without a second factor can only enrol one.
-        Without ``passwords_allowed``, users can sign in only through the identity provider.
         """
         self._users = users
         self._sessions = sessions

@@ -36,10 +36,7 @@ class RevocationWatcher:
         poll_seconds: float = 1.0,
         trust_seconds: float = 5.0,
     ) -> None:
-        """Start the task, which reads new revocations every ``poll_seconds``.
-
-        The first read returns the revocations with numbers above ``last_seen``.
-        """
+        """Start the task. Every ``poll_seconds``, it reads new revocations, at first those after ``last_seen``."""
         self._store = store
         self._token_cache = token_cache
         self._failures = metrics.revocation_failures

@@ -40,12 +40,7 @@ class Sessions:
     """The service that opens and refreshes sessions, and verifies their access tokens."""
 
     def __init__(
-        self,
-        store: SessionStore,
-        signer: TokenSigner,
-        ids: IdSource,
-        metrics: AccountMetrics,
-        audit: AuditLog,
+        self, store: SessionStore, signer: TokenSigner, ids: IdSource, metrics: AccountMetrics, audit: AuditLog
     ) -> None:
         self.audit = audit
         self.store = store
@@ -68,7 +63,7 @@ class Sessions:
             identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms(), totp, device
         )
         await self.store.open(session, LIMITS)
-        return self._tokens(user_id, identity, token)
+        return Tokens(self.signer.issue(user_id, identity), token, self.signer.lifetime)
 
     async def refresh(self, token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens of its session; raises Unauthorized and Overloaded.
@@ -96,7 +91,7 @@ class Sessions:
             raise RefreshTokenReused(_REFUSAL, session_id)
         if rotation.user is None:
             raise Unauthorized(_REFUSAL)
-        return self._tokens(rotation.user.id, session_id, replacement)
+        return Tokens(self.signer.issue(rotation.user.id, session_id), replacement, self.signer.lifetime)
 
     async def bearer(self, access_token: str) -> tuple[User, Claims]:
         """Return the user and the claims of an access token.
@@ -108,9 +103,6 @@ class Sessions:
         if user is None:
             raise InvalidToken("The session of this token has ended.")
         return user, claims
-
-    def _tokens(self, user_id: bytes, session_id: bytes, refresh_token: str) -> Tokens:
-        return Tokens(self.signer.issue(user_id, session_id), refresh_token, self.signer.lifetime)
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:

@@ -100,7 +100,8 @@ class Totp:
         if user.totp and not await self._accepts(user, code):
             self._audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
-        await self._remove(user.id, caller.credential_id)
+        removing = self._store.remove(user.id, caller.credential_id)
+        await self._token_cache.revoke(removing, lambda other: other.user_id == user.id)
         self._audit.record_own(user.username, "second factor disabled")
 
     async def reset(self, admin: Principal, user: User) -> None:
@@ -111,7 +112,8 @@ class Totp:
         """
         if user.id == admin.user_id:
             raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
-        await self._remove(user.id, None, admin.user_id)
+        removing = self._store.remove(user.id, None, admin.user_id)
+        await self._token_cache.revoke(removing, lambda other: other.user_id == user.id)
         self._audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
@@ -137,10 +139,6 @@ class Totp:
             self._audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword("The password is wrong.")
         return user
-
-    async def _remove(self, user_id: bytes, kept: bytes | None, granted_by: bytes | None = None) -> None:
-        removing = self._store.remove(user_id, kept, granted_by)
-        await self._token_cache.revoke(removing, lambda other: other.user_id == user_id)
 
     async def _accepts(self, user: User, code: str) -> bool:
         """Return whether a TOTP code or recovery code is valid and unused, and mark it as used."""

@@ -43,10 +43,7 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot of size ``amount`` for a key, or None if the key may not hold that much more now.
-
-        No refusal is counted.
-        """
+        """Return a slot as ``acquire`` does, or None if the key may not hold that much more now. Count no refusal."""
         with self._lock:
             taken = self._taken_by.get(key, 0) + amount
             if taken > self._each or taken > self.total - self.taken:

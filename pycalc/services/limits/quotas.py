@@ -62,7 +62,7 @@ class WindowQuota:
     ) -> None:
         """Create a quota whose amounts are called ``noun`` in sentences and ``unit`` in header fields.
 
-        ``limit_of`` selects this quota's limit from a caller's limits. ``clock`` must return seconds since the epoch.
+        ``limit_of`` selects this quota's limit from a caller's limits.
         """
         self._name = name
         self._noun = noun
@@ -172,15 +172,11 @@ class WindowQuota:
         return int(self._clock())
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the used amounts that QuotaKeeper must store: those with new charges, and those new in this process.
-
-        Used amounts of windows that have ended are dropped, because they no longer matter.
-        """
-        now = self._clock()
-        for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
-            del self._unstored[ended]
+        """Return the used amounts that QuotaKeeper must store: those that are new here, and those with new charges."""
+        now = self._clock()  # windows that have ended no longer matter
+        self._unstored = {key: use for key, use in self._unstored.items() if use.ends > now}
         return [
-            QuotaUse(use.id, use.user_id, self._name, use.ends, _millionths(use.charged))
+            QuotaUse(use.id, use.user_id, self._name, use.ends, round(use.charged * 1e6))
             for use in self._unstored.values()
         ]
 
@@ -191,7 +187,7 @@ class WindowQuota:
         """
         for stored in uses:
             use = self._unstored.get(stored.id)
-            if use is not None and _millionths(use.charged) == stored.used:
+            if use is not None and round(use.charged * 1e6) == stored.used:
                 del self._unstored[stored.id]
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
@@ -222,10 +218,6 @@ def _shown(amount: float) -> float:
     """Return an amount rounded to millionths, as an integer if it is whole."""
     rounded = round(amount, 6)
     return int(rounded) if rounded.is_integer() else rounded
-
-
-def _millionths(amount: float) -> int:
-    return round(amount * 1e6)
 
 
 def compute_quota(metrics: Metrics) -> WindowQuota:

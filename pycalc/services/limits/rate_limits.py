@@ -1,7 +1,4 @@
-"""Rate limits on failed logins, by account and address, and on registrations and requests for pages, by address.
-
-ADR 12 and ADR 20 explain them.
-"""
+"""Rate limits on failed logins, registrations and requests for pages (ADR 12, ADR 20)."""
 
 from __future__ import annotations
 
@@ -41,10 +38,7 @@ class _Failures:
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Count failures towards ``limits``, of which the first must have the shortest window.
-
-        The first wait is as long as the shortest window, but at most an hour.
-        """
+        """Count failures towards ``limits``, of which the first must have the shortest window."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)

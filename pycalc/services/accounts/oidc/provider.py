@@ -146,11 +146,7 @@ class Provider:
 
     @contextmanager
     def _failing_fast(self) -> Iterator[None]:
-        """Return a context for a read of the discovery document or the keys.
-
-        For five seconds after a failed read, raise Unavailable instead, so that neither new sign-ins nor those that
-        wait for the lock read again.
-        """
+        # Neither new sign-ins nor those that wait for the lock read again soon after a failed read.
         if self._clock() < self._failed_until:
             raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
         try:

@@ -102,30 +102,24 @@ class ProviderSignIn:
         identity = verify(token, key, settings.issuer, settings.client_id, attempt.nonce)
         if self._claims.factor is not None and not self._claims.factor.met_by(identity.claims):
             raise Unauthorized("The identity provider did not ask for a second factor, which is needed here.")
-        user = await self._account_of(identity)
-        if user.disabled:
-            self._audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
-            raise Unauthorized("The account is disabled.")
-        tokens = await self._sessions.open(user.id, None, device)
-        self._audit.record_own(user.username, "session opened", by=_BY)
-        return tokens
-
-    async def _account_of(self, identity: Identity) -> User:
-        """Return the account of an identity, with the role that the claims require. Create the account if necessary."""
         role = None
         if self._claims.admin is not None:
             role = Role.ADMIN if self._claims.admin.met_by(identity.claims) else Role.USER
         linked = ProviderIdentity(identity.issuer, identity.subject)
         user = await self._users.by_identity(linked)
         if user is None:
-            return await self._create(identity, linked, role or Role.USER)
-        if role in (None, user.role):
-            return user
-        entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
-        changing = self._users.change(user.username, role, None, audit=entry)
-        user = await self._token_cache.revoke(changing, is_named(user.username))
-        self._audit.write(entry)
-        return user
+            user = await self._create(identity, linked, role or Role.USER)
+        elif role not in (None, user.role):
+            entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
+            changing = self._users.change(user.username, role, None, audit=entry)
+            user = await self._token_cache.revoke(changing, is_named(user.username))
+            self._audit.write(entry)
+        if user.disabled:
+            self._audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
+            raise Unauthorized("The account is disabled.")
+        tokens = await self._sessions.open(user.id, None, device)
+        self._audit.record_own(user.username, "session opened", by=_BY)
+        return tokens
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
         """Create an account whose name is the first free one of ``names_of``; raises Unavailable if none is free."""
