@@ -18,8 +18,8 @@ from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.key_uses import KeyUses
-from pycalc.services.accounts.lookup_limit import lookup_limit
 from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.limits.concurrency import lookup_limit
 
 PREFIX = "pck_"
 _VISIBLE_CHARACTERS = 12  # enough to recognise one's own key, far too few to guess one

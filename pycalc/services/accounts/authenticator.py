@@ -18,7 +18,7 @@ from pycalc.models.scopes import SESSION_RIGHTS
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
 from pycalc.services.accounts.audit_log import SERVICE
 from pycalc.services.accounts.authorization import require_session
-from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
+from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import LIMITS, Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache, is_session_of
@@ -41,8 +41,8 @@ class Authenticator:
         passwords: PasswordHasher,
         token_cache: TokenCache,
         totp: Totp,
-        limits: LimitPolicy = NO_LIMITS,
-        identified: Callable[[Principal], None] = lambda _: None,
+        limits: LimitPolicy,
+        identified: Callable[[Principal], None],
         *,
         admins_need_totp: bool = False,
         passwords_allowed: bool = True,

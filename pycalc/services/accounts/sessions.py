@@ -15,7 +15,7 @@ from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.access_tokens import Claims, TokenSigner
 from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.lookup_limit import lookup_limit
+from pycalc.services.limits.concurrency import lookup_limit
 
 _DAY_MS = 24 * 3600 * 1000
 LIMITS = SessionLimits(idle_ms=7 * _DAY_MS, absolute_ms=30 * _DAY_MS, grace_ms=10_000, per_user=100)
@@ -106,9 +106,6 @@ class Sessions:
 
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:
-    """Return a new refresh token for a session, and the SHA-256 of its secret.
-
-    The secrets of all refresh tokens of a session begin with the same bytes, ``family``.
-    """
+    """Return a new refresh token for a session, and the SHA-256 of its secret, which begins with ``family``."""
     secret = family + secrets.token_bytes(_SECRET_BYTES - _FAMILY_BYTES)
     return _PREFIX + base64.urlsafe_b64encode(session_id + secret).decode(), sha256(secret).digest()

@@ -56,9 +56,8 @@ class Totp:
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
         """Begin an enrolment, which ``confirm`` completes, and return the new secret and its otpauth URI.
 
-        Raises WrongPassword for a wrong password. Raises Conflict if the account already has a second factor, or has no
-        password. Raises Forbidden for an API key, Unauthorized if the account is deleted or disabled, and Overloaded if
-        too many passwords are being hashed.
+        Raises WrongPassword, Conflict if the account already has a second factor or has no password, Forbidden for an
+        API key, Unauthorized if the account is deleted or disabled, and Overloaded.
         """
         user = await self._with_password(caller, password)
         raw = secrets.token_bytes(_SECRET_BYTES)

@@ -133,3 +133,9 @@ class QueueingLimit:
     def _refusal(self) -> Overloaded:
         self._refused.inc()
         return Overloaded(self._detail)
+
+
+def lookup_limit(at_once: int, refused: Counter) -> QueueingLimit:
+    """Return a limit on look-ups of credentials. A flood of invalid credentials must not overload the database."""
+    detail = "Too many credentials are being looked up; retry in 1 s."
+    return QueueingLimit(at_once, at_once + 64, 1.0, refused, detail)

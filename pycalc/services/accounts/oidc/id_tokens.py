@@ -48,10 +48,7 @@ class Identity(NamedTuple):
 
 
 def signing_keys(document: object) -> Sequence[PyJWK]:
-    """Return the public signature keys of a JSON Web Key Set; raises ValueError for any other document.
-
-    Keys that PyJWT can't read are left out.
-    """
+    """Return the public signature keys of a JSON Web Key Set; raises ValueError for any other document."""
     import jwt
 
     keys = document.get("keys") if isinstance(document, dict) else None
@@ -63,7 +60,7 @@ def signing_keys(document: object) -> Sequence[PyJWK]:
             try:
                 found.append(jwt.PyJWK.from_dict(key))
             except (jwt.PyJWTError, TypeError, ValueError, ArithmeticError):
-                continue
+                continue  # PyJWT can't read this key
     return found
 
 
