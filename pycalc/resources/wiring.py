@@ -36,8 +36,7 @@ from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.account_list import AccountList
-from pycalc.services.accounts.audit_log import AuditLog, RefusalLog
-from pycalc.services.accounts.audit_reader import AuditReader
+from pycalc.services.accounts.audit_log import AuditLog, AuditReader, RefusalLog
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.batch import BatchCalculator

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from pycalc.db.base import AuditStore, KeyStore
 from pycalc.models.ids import IdSource
+from pycalc.models.limits import UNLIMITED
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import AccountPolicy, Accounts, AdminRegistration
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
+from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.sessions import Sessions
@@ -61,7 +63,17 @@ def authentication(
     return Authentication(
         Accounts(users, keys, passwords, token_cache, ids, audit, policy),
         keys,
-        Authenticator(users, sessions, keys, passwords, token_cache, totp, admins_need_totp=admins_need_totp),
+        Authenticator(
+            users,
+            sessions,
+            keys,
+            passwords,
+            token_cache,
+            totp,
+            LimitPolicy(UNLIMITED, {}),
+            lambda _: None,
+            admins_need_totp=admins_need_totp,
+        ),
         totp,
         second_factors,
     )

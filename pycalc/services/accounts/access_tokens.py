@@ -20,7 +20,6 @@ _LEEWAY_SECONDS = 5  # the clock of the instance that issued a token may be ahea
 # Canonical base64url, so that each token has exactly one text. A 256-bit signature leaves two bits of its last
 # character unused, and these must be zero.
 _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
-_HEADER = {"alg", "kid", "typ"}  # any other member (jku, x5u, crit) is refused unread
 _CLAIMS: dict[str, type] = {
     **dict.fromkeys(("iss", "aud", "sub", "jti", "sid"), str),
     **dict.fromkeys(("iat", "nbf", "exp", "ver"), int),
@@ -40,10 +39,7 @@ class TokenSigner:
     """A signer and verifier of access tokens. The newest key signs, all keys verify."""
 
     def __init__(self, keys: Sequence[str], ids: IdSource, lifetime: int) -> None:
-        """Start with ``keys``, the newest first; raises ValueError if there is none.
-
-        A token is valid for ``lifetime`` seconds.
-        """
+        """Start with ``keys``, newest first; raises ValueError if there is none. A token lives ``lifetime`` seconds."""
         self._ids = ids
         self.lifetime = lifetime
         self.replace_keys(keys)
@@ -82,7 +78,8 @@ class TokenSigner:
 
         try:
             header = jwt.get_unverified_header(token)
-            if header.keys() != _HEADER or header["typ"] != TOKEN_TYPE:
+            # Any other member (jku, x5u, crit) is refused unread.
+            if header.keys() != {"alg", "kid", "typ"} or header["typ"] != TOKEN_TYPE:
                 raise InvalidToken(_REFUSAL)
             claims = jwt.decode(
                 token,

@@ -15,10 +15,8 @@ from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.auth import ListedUser, UserOrder
 from pycalc.models.ids import id_of_text, text_of_id
 
-_DAY_SECONDS = 86_400
-_Name = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
-_Milliseconds = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
-_Cursor = TypeAdapter(tuple[UserOrder, _Name | _Milliseconds, str])
+_NameOrTime = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")] | Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+_Cursor = TypeAdapter(tuple[UserOrder, _NameOrTime, str])
 
 
 class AccountList:
@@ -38,7 +36,7 @@ class AccountList:
         """
         after = None if cursor is None else _position_of(cursor, order)
         selection = UserSelection(prefix, order, descending, after)
-        listed = await self._users.page(selection, limit + 1, int(time()) // _DAY_SECONDS)
+        listed = await self._users.page(selection, limit + 1, int(time()) // 86_400)
         if len(listed) <= limit:
             return listed, None
         last = listed[limit - 1]

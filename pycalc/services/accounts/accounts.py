@@ -18,7 +18,6 @@ from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
-_FOREVER_MS = 2**63 - 1  # the largest time that the database stores
 
 
 class AccountPolicy(NamedTuple):
@@ -33,10 +32,7 @@ class AccountPolicy(NamedTuple):
 
 
 class Accounts:
-    """The service that creates, changes and deletes accounts, and writes each change to the audit log.
-
-    The caller's role is read from the store, because the role in a cached token may be outdated.
-    """
+    """The service that creates, changes and deletes accounts, and writes each change to the audit log."""
 
     def __init__(
         self,
@@ -91,11 +87,7 @@ class Accounts:
     async def _create(
         self, registration: Registration, by: str | None, bootstrap_hash: bytes | None, admin_id: bytes | None
     ) -> User:
-        """Create an account. ``by`` is the name of its creator for the audit log, or None.
-
-        ``bootstrap_hash`` is the hash of the bootstrap token that is used up, and ``admin_id`` the id of the admin who
-        creates the account; either may be None. The transaction that inserts the account checks that they are valid.
-        """
+        # The transaction that inserts the account checks the bootstrap token and the admin who creates the account.
         user = User(
             id=self._ids.next(),
             username=registration.username,
@@ -186,13 +178,10 @@ class Accounts:
         await self._delete(user.username, user.username, user.password_hash)
 
     async def _delete(self, username: str, by: str, password_hash: str | None, granted_by: bytes | None = None) -> None:
-        """Delete an account. If ``password_hash`` is given, the account must still have this hash.
-
-        ``by`` is the name of the deleting user for the audit log. ``granted_by`` is the id of the deleting admin, or
-        None if users delete themselves. Raises the errors of ``UserStore.delete``.
-        """
+        """Delete an account. If ``password_hash`` is given, the account must still have this hash."""
         history, reserved, now = self._policy.history, self._policy.reserved, now_ms()
-        until = _FOREVER_MS if reserved is None else now + reserved // timedelta(milliseconds=1)
+        # Without an end, the name is reserved until the largest time that the database stores.
+        until = 2**63 - 1 if reserved is None else now + reserved // timedelta(milliseconds=1)
         entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)
         deletion = Deletion(history, now, until, password_hash)
         deleting = self._users.delete(username, deletion, granted_by=granted_by, audit=entry)
@@ -203,5 +192,6 @@ class Accounts:
 
     async def require_admin(self, caller: Principal) -> None:
         """Raise Forbidden if the account's stored role is not admin, Unauthorized if it is deleted or disabled."""
+        # Not the role in a cached token, which may be outdated.
         if (await self.own(caller)).role is not Role.ADMIN:
             raise Forbidden("Only an admin may do this.")

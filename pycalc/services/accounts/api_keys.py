@@ -18,13 +18,12 @@ from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.key_uses import KeyUses
-from pycalc.services.accounts.lookup_limit import lookup_limit
 from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.limits.concurrency import lookup_limit
 
 PREFIX = "pck_"
 _VISIBLE_CHARACTERS = 12  # enough to recognise one's own key, far too few to guess one
 _MAX_PER_USER = 50
-_LOOKUPS = 2  # concurrent look-ups in the database
 # An unknown key is refused for this long without a look-up. Nobody can send a key before it exists, so a new key works
 # at once in every process. If another process enables an account, its keys work here after at most this time.
 _UNKNOWN_SECONDS = 1.0
@@ -44,7 +43,6 @@ class ApiKeys:
         audit: AuditLog,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Create the service; ``clock`` must return seconds since an arbitrary moment."""
         self._store = store
         self.uses = KeyUses(store, metrics)
         self._token_cache = token_cache
@@ -52,7 +50,7 @@ class ApiKeys:
         self._audit = audit
         self._clock = clock
         self._unknown: OrderedDict[bytes, float] = OrderedDict()  # digest -> when to look the key up again
-        self._lookups = lookup_limit(_LOOKUPS, metrics.lookups_refused.labels("key"))
+        self._lookups = lookup_limit(2, metrics.lookups_refused.labels("key"))
         metrics.keys_unknown.set_function(lambda: len(self._unknown))
 
     async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:

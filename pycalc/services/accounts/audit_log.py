@@ -14,14 +14,12 @@ from structlog import get_logger
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import AuditStore
 from pycalc.errors import StoreUnavailable
-from pycalc.models.audit import AuditEntry, AuditOutcome
+from pycalc.models.audit import AuditEntry, AuditFilter, AuditOutcome, encode_entry
+from pycalc.models.cursors import cursor_id, cursor_of
 from pycalc.models.ids import IdSource, now_ms
 from pycalc.observability.metrics import AccountMetrics
 
 COMMAND_LINE = "the command line"  # the actor of the operator's commands
-# Refusals in the log, of all known or all unknown callers, and of one user or one address.
-_RECORDS_PER_SECOND, _BURST_RECORDS = 10.0, 100.0
-_OWN_RECORDS_PER_SECOND, _OWN_BURST_RECORDS = 1.0, 20.0
 SERVICE = "the service"  # the actor of the service's own actions
 # Entries that users and strangers cause are limited, because the database keeps them for months. A user's acts and
 # refused requests have separate limits, so that refusals do not crowd out acts.
@@ -31,7 +29,6 @@ _MAX_BUCKETS = 20_000
 _DAY_SECONDS = 86_400
 _QUEUE_ENTRIES = 10_000
 _BATCH = 128
-_RETRY_SECONDS = 1.0
 _NAME_CHARACTERS = 254
 _DETAILS_CHARACTERS = 1_000
 
@@ -40,10 +37,7 @@ _log = get_logger(__name__)
 
 
 class _TokenBuckets:
-    """A token bucket for each key, such as a username. It allows ``burst`` events at once, ``per_second`` on average.
-
-    If there are more than _MAX_BUCKETS buckets, the one that was unused for the longest time is dropped.
-    """
+    """A token bucket for each key, such as a user. It allows ``burst`` events at once, ``per_second`` on average."""
 
     def __init__(self, burst: float, per_second: float) -> None:
         self._burst, self._per_second = burst, per_second
@@ -56,7 +50,7 @@ class _TokenBuckets:
         self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens), now
         self._buckets.move_to_end(key)
         if len(self._buckets) > _MAX_BUCKETS:
-            self._buckets.popitem(last=False)
+            self._buckets.popitem(last=False)  # the bucket that was unused for the longest time
         return tokens >= 1
 
 
@@ -71,12 +65,11 @@ class AuditLog:
         address: Callable[[], str | None] = lambda: None,
         clock: Callable[[], float] = monotonic,
         *,
-        retry_seconds: float = _RETRY_SECONDS,
+        retry_seconds: float = 1.0,
     ) -> None:
         """Create a writer. While the database is unavailable, it retries every ``retry_seconds``.
 
-        ``address`` must return the address of the present request's client, or None outside of requests. ``clock`` must
-        return seconds since an arbitrary moment.
+        ``address`` must return the address of the present request's client, or None outside of requests.
         """
         self._store = store
         self._ids = ids
@@ -137,10 +130,7 @@ class AuditLog:
         self.record(action, subject=username, actor=username, outcome=outcome, **details)
 
     def store_soon(self, entry: AuditEntry) -> None:
-        """Queue an entry for the database.
-
-        If the entry's actor causes too many entries, or if the queue is full, the entry is only counted.
-        """
+        """Queue an entry for the database. If its actor causes too many, or the queue is full, only count it."""
         if entry.actor is None:
             admitted = self._strangers.take(None, self._clock())
         else:  # an act of an admin, an operator's command or the service itself is not limited
@@ -193,11 +183,10 @@ class RefusalLog:
     """
 
     def __init__(self, metrics: AccountMetrics, audit: AuditLog, clock: Callable[[], float] = monotonic) -> None:
-        """Create the writer; ``clock`` must return seconds since an arbitrary moment."""
         self._audit = audit
         self._clock = clock
-        self._own = _TokenBuckets(_OWN_BURST_RECORDS, _OWN_RECORDS_PER_SECOND)
-        self._all = _TokenBuckets(_BURST_RECORDS, _RECORDS_PER_SECOND)
+        self._own = _TokenBuckets(burst=20.0, per_second=1.0)  # of one user or one address
+        self._all = _TokenBuckets(burst=100.0, per_second=10.0)  # of all known or all unknown callers
         self._suppressed = {caller: metrics.audit_suppressed.labels(caller) for caller in ("known", "unknown")}
 
     def refused(self, user: str | None, address: str, **facts: str | int) -> None:
@@ -214,6 +203,27 @@ class RefusalLog:
         _audit.warning("request refused", user=user, address=address, **facts)
         tried = facts.pop("tried", None)
         subject = None if tried is None else str(tried)
-        self._audit.store_soon(
-            self._audit.entry("request refused", subject=subject, actor=user, outcome="refused", **facts)
-        )
+        entry = self._audit.entry("request refused", subject=subject, actor=user, outcome="refused", **facts)
+        self._audit.store_soon(entry)
+
+
+class AuditReader:
+    """A reader of the audit log. Its callers must ensure that the user is an admin."""
+
+    def __init__(self, store: AuditStore) -> None:
+        self._store = store
+
+    async def entries(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
+        """Return up to ``limit`` of the selected entries, newest first, with ids below ``before`` unless it is None."""
+        return await self._store.page(selection, before, limit)
+
+    async def page(self, selection: AuditFilter, cursor: str | None, limit: int) -> tuple[str, str | None]:
+        """Return an AuditPage as JSON text, and the next page's cursor, or None on the last page.
+
+        Raises InvalidInput for a malformed cursor.
+        """
+        entries = await self.entries(selection, cursor_id(cursor), limit + 1)
+        following = cursor_of(entries[limit - 1].id) if len(entries) > limit else None
+        items = ",".join(map(encode_entry, entries[:limit]))
+        member = "null" if following is None else f'"{following}"'
+        return f'{{"items":[{items}],"next_cursor":{member}}}', following

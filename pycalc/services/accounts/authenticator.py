@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from random import SystemRandom
 from time import time
 
@@ -17,7 +18,7 @@ from pycalc.models.scopes import SESSION_RIGHTS
 from pycalc.services.accounts.api_keys import PREFIX, ApiKeys
 from pycalc.services.accounts.audit_log import SERVICE
 from pycalc.services.accounts.authorization import require_session
-from pycalc.services.accounts.limit_policy import NO_LIMITS, LimitPolicy
+from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import LIMITS, Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache, is_session_of
@@ -40,8 +41,8 @@ class Authenticator:
         passwords: PasswordHasher,
         token_cache: TokenCache,
         totp: Totp,
-        limits: LimitPolicy = NO_LIMITS,
-        identified: Callable[[Principal], None] = lambda _: None,
+        limits: LimitPolicy,
+        identified: Callable[[Principal], None],
         *,
         admins_need_totp: bool = False,
         passwords_allowed: bool = True,
@@ -50,7 +51,6 @@ class Authenticator:
 
         ``identified`` is called with each principal that ``authenticate`` did not find in the cache, except admins who
         must enrol a second factor. With ``admins_need_totp``, an admin without a second factor can only enrol one.
-        Without ``passwords_allowed``, users can sign in only through the identity provider.
         """
         self._users = users
         self._sessions = sessions
@@ -79,21 +79,23 @@ class Authenticator:
             text = token.decode("ascii")
         except UnicodeDecodeError:
             raise InvalidToken("The token is invalid: a token is ASCII text.") from None
+        key_limits = None
         if text.startswith(PREFIX):
             bearer = await self._keys.bearer(text)
             if bearer is None:
                 raise InvalidToken("The API key is invalid, expired or revoked.")
             user, key = bearer
-            until = time() + _KEY_CACHE_SECONDS
-            until = until if key.expires_ms is None else min(until, key.expires_ms / 1000)
-            principal = self._principal(user, key.id, until, frozenset(key.scopes.split()))
-            principal = replace(principal, allow_query=key.allow_query)
-            limits = key.limits.parsed()
-            if limits is not None:
-                principal = replace(principal, key=replace(principal, user_id=key.id, limits=limits))
+            until = min(time() + _KEY_CACHE_SECONDS, inf if key.expires_ms is None else key.expires_ms / 1000)
+            rights = frozenset(key.scopes.split())
+            principal = Principal(user.id, user.username, user.role, key.id, until, rights, key.allow_query)
+            key_limits = key.limits.parsed()
         else:
             user, claims = await self._sessions.bearer(text)
-            principal = self._principal(user, claims.session_id, claims.expires_at, SESSION_RIGHTS)
+            session, until = claims.session_id, claims.expires_at
+            principal = Principal(user.id, user.username, user.role, session, until, SESSION_RIGHTS)
+        principal = replace(principal, limits=self._limits.of(user), second_factor=user.second_factor)
+        if key_limits is not None:
+            principal = replace(principal, key=replace(principal, user_id=principal.credential_id, limits=key_limits))
         if self._admins_need_totp and principal.is_admin and not principal.second_factor:
             if not enrolling:
                 raise Forbidden("An admin needs a second factor here: enrol one with POST /me/totp.")
@@ -101,12 +103,6 @@ class Authenticator:
         self.token_cache.put(token, principal, epoch)
         self._identified(principal)
         return principal
-
-    def _principal(self, user: User, credential_id: bytes, expires_at: float, rights: frozenset[str]) -> Principal:
-        limits, factor = self._limits.of(user), user.second_factor
-        return Principal(
-            user.id, user.username, user.role, credential_id, expires_at, rights, limits=limits, second_factor=factor
-        )
 
     async def log_in(
         self, username: str, password: str, code: str | None = None, device: Device | None = None
@@ -184,14 +180,18 @@ class Authenticator:
     async def log_out_all(self, caller: Principal) -> None:
         """End all of the caller's sessions, but keep the API keys valid; raises Forbidden for an API key."""
         require_session(caller)
-        await self._close_all(caller.user_id, caller.username, caller.username)
+        closing = self._sessions.store.close_all(caller.user_id, None)
+        await self.token_cache.revoke(closing, is_session_of(caller.user_id))
+        self._audit.record_own(caller.username, "all sessions ended")
 
     async def end_sessions(self, admin: Principal, user: User) -> None:
         """End all sessions of a user on behalf of an admin, but keep the user's API keys valid.
 
         Raises Forbidden if the admin has lost the role.
         """
-        await self._close_all(user.id, user.username, admin.username, admin.user_id)
+        closing = self._sessions.store.close_all(user.id, admin.user_id)
+        await self.token_cache.revoke(closing, is_session_of(user.id))
+        self._audit.record("all sessions ended", subject=user.username, actor=admin.username)
 
     def replace_keys(self, keys: Sequence[str]) -> None:
         """From now on, sign access tokens with the first of ``keys``, and refuse tokens that none of them has signed.
@@ -202,8 +202,3 @@ class Authenticator:
         self.token_cache.evict(lambda principal: not principal.is_key)
         newest = self._sessions.signer.newest
         self._audit.record("signing keys replaced", actor=SERVICE, newest=newest, listed=len(keys))
-
-    async def _close_all(self, user_id: bytes, username: str, by: str, granted_by: bytes | None = None) -> None:
-        closing = self._sessions.store.close_all(user_id, granted_by)
-        await self.token_cache.revoke(closing, is_session_of(user_id))
-        self._audit.record("all sessions ended", subject=username, actor=by)

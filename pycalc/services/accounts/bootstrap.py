@@ -32,10 +32,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def development_key(file: Path) -> str:
-    """Return the key in a file of the data folder. If there is no file, create it with a new key.
-
-    Raises ValueError if the file holds no key.
-    """
+    """Return the key in a file of the data folder; create a missing file. Raises ValueError if it holds no key."""
     with usable_folder(_SETTING, file.parent):
         if not file.exists():
             write_private(file, secrets.token_hex(32))

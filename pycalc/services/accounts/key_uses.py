@@ -21,10 +21,7 @@ _log = get_logger(__name__)
 
 
 class KeyUses:
-    """The time and address of API keys' uses, kept in memory until ``store`` writes them to the database.
-
-    After each call of ``store``, only the first use of a key is noted.
-    """
+    """The time and address of API keys' uses, kept in memory until ``store`` writes them to the database."""
 
     def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
         self._store = store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pycalc.models.auth import Role, User
-from pycalc.models.limits import DEFAULTS, UNLIMITED, OwnLimits, UserLimits
+from pycalc.models.limits import DEFAULTS, OwnLimits, UserLimits
 
 
 class LimitPolicy:
@@ -17,6 +17,3 @@ class LimitPolicy:
     def of(self, user: User) -> UserLimits:
         """Return the limits that apply to a user."""
         return user.limits.in_place_of(self._of_role[user.role])
-
-
-NO_LIMITS = LimitPolicy(UNLIMITED, {})

@@ -42,9 +42,8 @@ class PasswordResets:
     async def create(self, caller: Principal, username: str) -> tuple[str, int]:
         """Create a token in place of the user's earlier one. Return it and its expiry in milliseconds since the epoch.
 
-        Raises NotFound for an unknown username, and Conflict for an account without a password. Raises Unauthorized if
-        the caller's account is deleted or disabled. Raises Forbidden if the caller is not an admin or uses an API key.
-        Raises Forbidden for the caller's own account too, because ``change_password`` asks for the old password.
+        Raises NotFound, Conflict for an account without a password, and Unauthorized. Raises Forbidden if the caller is
+        not an admin or uses an API key, and for the caller's own account: changing that needs the old password.
         """
         require_session(caller)
         user = await self._accounts.named(caller, username)

@@ -31,10 +31,7 @@ MAX_HASHES = 32
 _THREADS = max(1, cores() // 2)  # leaves the other cores to calculations during a flood of logins
 _NICENESS = 10
 _SERVICE_WORDS = ("pycalc", "calculator", "fibonacci", "factorial")
-_MIN_WORD_LENGTH = 3
-_MIN_OWN_CHARACTERS = 4
 _CONTEXT = b"pycalc password v1"
-_UNKEYED = ""  # the key id of hashes without a key, which begin with bcrypt's own ``$``
 # Salt and digest of an unknown password. Checking against them takes as long as checking against a user's hash.
 _DUMMY_HASH = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
@@ -56,11 +53,10 @@ def require_uncommon(password: str, pointer: str, username: str, email: str) -> 
     lowered = rest = password.lower()
     words = (*_SERVICE_WORDS, username.lower(), email.partition("@")[0].lower())
     for word in sorted(words, key=len, reverse=True):
-        rest = rest.replace(word, "") if len(word) >= _MIN_WORD_LENGTH else rest
-    if lowered in _common_passwords() or len(rest) < _MIN_OWN_CHARACTERS:
-        raise InvalidInput.of(
-            FieldProblem(pointer, f"{pointer.removeprefix('/')} is too easy to guess: choose another.")
-        )
+        rest = rest.replace(word, "") if len(word) >= 3 else rest
+    if lowered in _common_passwords() or len(rest) < 4:
+        detail = f"{pointer.removeprefix('/')} is too easy to guess: choose another."
+        raise InvalidInput.of(FieldProblem(pointer, detail))
 
 
 def _lower_thread_priority() -> None:
@@ -91,7 +87,7 @@ class PasswordHasher:
             for key in keys
         }
         self._newest = next(iter(derived))
-        self._keys = {**derived, _UNKEYED: _CONTEXT}
+        self._keys = {**derived, "": _CONTEXT}  # "": of a hash without a key, which begins with bcrypt's own ``$``
         self._rounds = rounds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bcrypt", initializer=_lower_thread_priority)
         self._pending = 0

@@ -14,8 +14,6 @@ from pycalc.errors import PycalcError
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.token_cache import TokenCache
 
-_GATHER_SECONDS = 0.02  # notifications within this time cause one read of the database
-
 _log = get_logger(__name__)
 
 
@@ -38,10 +36,7 @@ class RevocationWatcher:
         poll_seconds: float = 1.0,
         trust_seconds: float = 5.0,
     ) -> None:
-        """Start the task, which reads new revocations every ``poll_seconds``.
-
-        The first read returns the revocations with numbers above ``last_seen``.
-        """
+        """Start the task. Every ``poll_seconds``, it reads new revocations, at first those after ``last_seen``."""
         self._store = store
         self._token_cache = token_cache
         self._failures = metrics.revocation_failures
@@ -65,7 +60,7 @@ class RevocationWatcher:
     async def _run(self) -> None:
         while True:
             if await wait_until_set(self._wake, self._poll_seconds):
-                await asyncio.sleep(_GATHER_SECONDS)
+                await asyncio.sleep(0.02)  # notifications within this time cause one read of the database
             self._wake.clear()
             try:
                 await self._read()

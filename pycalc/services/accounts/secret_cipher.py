@@ -39,8 +39,7 @@ class SecretCipher:
     def decrypt(self, encrypted: bytes, user_id: bytes) -> bytes:
         """Return an account's secret.
 
-        Raises ValueError if the cipher does not have the secret's key, or if the secret was changed or belongs to
-        another account.
+        Raises ValueError if its key is missing, or if the secret was changed or is of another account.
         """
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM

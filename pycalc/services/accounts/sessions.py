@@ -15,7 +15,7 @@ from pycalc.models.ids import IdSource, now_ms, text_of_id
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.access_tokens import Claims, TokenSigner
 from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.lookup_limit import lookup_limit
+from pycalc.services.limits.concurrency import lookup_limit
 
 _DAY_MS = 24 * 3600 * 1000
 LIMITS = SessionLimits(idle_ms=7 * _DAY_MS, absolute_ms=30 * _DAY_MS, grace_ms=10_000, per_user=100)
@@ -25,7 +25,6 @@ _ID_BYTES = 16
 # its refusal does not end the session.
 _FAMILY_BYTES = 16
 _SECRET_BYTES = 32
-_LOOKUPS = 4  # concurrent look-ups in the database
 _REFUSAL = "The refresh token is invalid, expired or revoked."
 
 
@@ -41,18 +40,13 @@ class Sessions:
     """The service that opens and refreshes sessions, and verifies their access tokens."""
 
     def __init__(
-        self,
-        store: SessionStore,
-        signer: TokenSigner,
-        ids: IdSource,
-        metrics: AccountMetrics,
-        audit: AuditLog,
+        self, store: SessionStore, signer: TokenSigner, ids: IdSource, metrics: AccountMetrics, audit: AuditLog
     ) -> None:
         self.audit = audit
         self.store = store
         self.signer = signer
         self._ids = ids
-        self._lookups = lookup_limit(_LOOKUPS, metrics.lookups_refused.labels("refresh"))
+        self._lookups = lookup_limit(4, metrics.lookups_refused.labels("refresh"))
 
     async def open(
         self, user_id: bytes, password_hash: str | None, device: Device | None = None, *, totp: bool = False
@@ -69,7 +63,7 @@ class Sessions:
             identity, user_id, password_hash, sha256(family).digest(), token_hash, now_ms(), totp, device
         )
         await self.store.open(session, LIMITS)
-        return self._tokens(user_id, identity, token)
+        return Tokens(self.signer.issue(user_id, identity), token, self.signer.lifetime)
 
     async def refresh(self, token: str, device: Device | None = None) -> Tokens:
         """Exchange a refresh token for new tokens of its session; raises Unauthorized and Overloaded.
@@ -97,7 +91,7 @@ class Sessions:
             raise RefreshTokenReused(_REFUSAL, session_id)
         if rotation.user is None:
             raise Unauthorized(_REFUSAL)
-        return self._tokens(rotation.user.id, session_id, replacement)
+        return Tokens(self.signer.issue(rotation.user.id, session_id), replacement, self.signer.lifetime)
 
     async def bearer(self, access_token: str) -> tuple[User, Claims]:
         """Return the user and the claims of an access token.
@@ -110,14 +104,8 @@ class Sessions:
             raise InvalidToken("The session of this token has ended.")
         return user, claims
 
-    def _tokens(self, user_id: bytes, session_id: bytes, refresh_token: str) -> Tokens:
-        return Tokens(self.signer.issue(user_id, session_id), refresh_token, self.signer.lifetime)
-
 
 def _new_token(session_id: bytes, family: bytes) -> tuple[str, bytes]:
-    """Return a new refresh token for a session, and the SHA-256 of its secret.
-
-    The secrets of all refresh tokens of a session begin with the same bytes, ``family``.
-    """
+    """Return a new refresh token for a session, and the SHA-256 of its secret, which begins with ``family``."""
     secret = family + secrets.token_bytes(_SECRET_BYTES - _FAMILY_BYTES)
     return _PREFIX + base64.urlsafe_b64encode(session_id + secret).decode(), sha256(secret).digest()

@@ -42,14 +42,9 @@ class TokenCache:
         metrics.tokens_cached.set_function(lambda: len(self._principals))
 
     def get(self, token: bytes) -> Principal | None:
-        """Return a token's principal. Return None if the token has expired or is not cached.
-
-        While revocations can't be read, return None for every token.
-        """
-        if self._clock() > self.trusted_until:
-            return None
+        """Return a token's principal, or None if it is not cached, has expired, or revocations can't be read now."""
         principal = self._principals.get(token)
-        if principal is None:
+        if principal is None or self._clock() > self.trusted_until:
             return None
         if principal.expires_at <= self._wall_clock():
             del self._principals[token]
@@ -68,9 +63,8 @@ class TokenCache:
         Do nothing if the principal was evicted since then, or if there were too many evictions to know this.
         """
         missed = self.epoch - epoch
-        if missed > len(self._evictions):
-            return
-        if missed and any(revoked(principal) for revoked in islice(reversed(self._evictions), missed)):
+        evictions = islice(reversed(self._evictions), missed)
+        if missed > len(self._evictions) or any(revoked(principal) for revoked in evictions):
             return
         self._principals[token] = principal
         if len(self._principals) > _MAX_TOKENS:

@@ -21,10 +21,6 @@ from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.token_cache import TokenCache
 
 _SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
-_WINDOW = 1  # steps that the clock of an authenticator app may be behind or ahead
-_RECOVERY_CODES = 10
-_RECOVERY_BYTES = 15  # 120 bits can't be guessed, so a plain hash protects a code
-_GROUP = 4  # characters between hyphens
 _CODE = re.compile(r"\d{6}", re.ASCII)
 _WRONG = "The code is wrong, too old or used already: send the next one."
 
@@ -49,7 +45,6 @@ class Totp:
         audit: AuditLog,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Create the service; ``clock`` must return seconds since the epoch."""
         self._store = store
         self._users = users
         self._passwords = passwords
@@ -61,9 +56,8 @@ class Totp:
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
         """Begin an enrolment, which ``confirm`` completes, and return the new secret and its otpauth URI.
 
-        Raises WrongPassword for a wrong password. Raises Conflict if the account already has a second factor, or has no
-        password. Raises Forbidden for an API key, Unauthorized if the account is deleted or disabled, and Overloaded if
-        too many passwords are being hashed.
+        Raises WrongPassword, Conflict if the account already has a second factor or has no password, Forbidden for an
+        API key, Unauthorized if the account is deleted or disabled, and Overloaded.
         """
         user = await self._with_password(caller, password)
         raw = secrets.token_bytes(_SECRET_BYTES)
@@ -87,13 +81,13 @@ class Totp:
         if step is None:
             self._audit.record_own(caller.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
-        random = [secrets.token_bytes(_RECOVERY_BYTES) for _ in range(_RECOVERY_CODES)]
+        random = [secrets.token_bytes(15) for _ in range(10)]  # 120 bits can't be guessed: a plain hash is enough
         codes = [base64.b32encode(each).decode().lower() for each in random]
         hashes = [sha256(each.encode()).digest() for each in codes]
         confirming = self._store.confirm(caller.user_id, stored.secret, step, hashes, caller.credential_id)
         await self._token_cache.revoke(confirming, lambda other: other.user_id == caller.user_id)
         self._audit.record_own(caller.username, "second factor enabled")
-        return ["-".join(re.findall(f".{{{_GROUP}}}", each)) for each in codes]
+        return ["-".join(re.findall("....", each)) for each in codes]
 
     async def disable(self, caller: Principal, password: str, code: str) -> None:
         """Turn the second factor off, and end the caller's other sessions.
@@ -105,7 +99,8 @@ class Totp:
         if user.totp and not await self._accepts(user, code):
             self._audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
-        await self._remove(user.id, caller.credential_id)
+        removing = self._store.remove(user.id, caller.credential_id)
+        await self._token_cache.revoke(removing, lambda other: other.user_id == user.id)
         self._audit.record_own(user.username, "second factor disabled")
 
     async def reset(self, admin: Principal, user: User) -> None:
@@ -116,7 +111,8 @@ class Totp:
         """
         if user.id == admin.user_id:
             raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
-        await self._remove(user.id, None, admin.user_id)
+        removing = self._store.remove(user.id, None, admin.user_id)
+        await self._token_cache.revoke(removing, lambda other: other.user_id == user.id)
         self._audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
@@ -142,10 +138,6 @@ class Totp:
             self._audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword("The password is wrong.")
         return user
-
-    async def _remove(self, user_id: bytes, kept: bytes | None, granted_by: bytes | None = None) -> None:
-        removing = self._store.remove(user_id, kept, granted_by)
-        await self._token_cache.revoke(removing, lambda other: other.user_id == user_id)
 
     async def _accepts(self, user: User, code: str) -> bool:
         """Return whether a TOTP code or recovery code is valid and unused, and mark it as used."""
@@ -175,6 +167,7 @@ class Totp:
             return None
         totp = pyotp.TOTP(base64.b32encode(secret).decode())
         try:
-            return totp.verify_and_get_timecode(code, for_time=self._clock(), valid_window=_WINDOW)
+            # The clock of the authenticator app may be one step behind or ahead.
+            return totp.verify_and_get_timecode(code, for_time=self._clock(), valid_window=1)
         except pyotp.exceptions.OTPVerificationError:
             return None

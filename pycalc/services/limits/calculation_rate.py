@@ -75,10 +75,7 @@ class CalculationRateLimit:
         return tuple(states)
 
     def spend_ahead(self, user_id: bytes) -> tuple[LimitState, ...] | None:
-        """Take one calculation from the user's block and return the states of the limits.
-
-        Return None if the user has no block. Then ``spend`` must count the calculation.
-        """
+        """Take one calculation from the user's block. Return the states of the limits, or None if there is no block."""
         block = self._block_of(user_id)
         if block is None:
             return None
@@ -178,8 +175,6 @@ class CalculationRateLimits:
 
             Raises ValueError for a malformed text.
             """
-            if not limit:
-                return None
-            return CalculationRateLimit(limit, metrics, counters, blocks, clock=clock, prefix=prefix)
+            return CalculationRateLimit(limit, metrics, counters, blocks, clock=clock, prefix=prefix) if limit else None
 
         self.of: Callable[[str], CalculationRateLimit | None] = of

@@ -10,8 +10,6 @@ from pycalc.observability.requests import current
 
 UNKNOWN = "unknown"  # clients without an address are counted as one client
 
-_SITE_BITS = 64  # a client can use any address of its IPv6 /64, so the whole /64 counts as one client
-
 
 class ClientAddresses:
     """A finder of clients' addresses. For clients behind trusted proxies, it reads X-Forwarded-For."""
@@ -50,7 +48,8 @@ class ClientAddresses:
                 if further is None:
                     break
                 nearest = further
-        return str(nearest if isinstance(nearest, IPv4Address) else ip_network((nearest, _SITE_BITS), strict=False))
+        # A client can use any address of its IPv6 /64, so the whole /64 counts as one client.
+        return str(nearest if isinstance(nearest, IPv4Address) else ip_network((nearest, 64), strict=False))
 
     def is_proxy(self, peer: str) -> bool:
         """Return whether ``peer``, the address at the other end of a connection, is a trusted proxy."""

@@ -43,10 +43,7 @@ class ConcurrencyLimit:
         return slot
 
     def try_acquire(self, key: Hashable, amount: int = 1) -> Slot | None:
-        """Return a slot of size ``amount`` for a key, or None if the key may not hold that much more now.
-
-        No refusal is counted.
-        """
+        """Return a slot as ``acquire`` does, or None if the key may not hold that much more now. Count no refusal."""
         with self._lock:
             taken = self._taken_by.get(key, 0) + amount
             if taken > self._each or taken > self.total - self.taken:
@@ -136,3 +133,9 @@ class QueueingLimit:
     def _refusal(self) -> Overloaded:
         self._refused.inc()
         return Overloaded(self._detail)
+
+
+def lookup_limit(at_once: int, refused: Counter) -> QueueingLimit:
+    """Return a limit on look-ups of credentials. A flood of invalid credentials must not overload the database."""
+    detail = "Too many credentials are being looked up; retry in 1 s."
+    return QueueingLimit(at_once, at_once + 64, 1.0, refused, detail)

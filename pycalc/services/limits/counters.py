@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from heapq import nsmallest
 from math import ceil
-from operator import itemgetter
 from time import monotonic
 from typing import TypeVar
 
@@ -28,7 +27,6 @@ class Counters:
     """
 
     def __init__(self, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic) -> None:
-        """Keep at most ``bound`` counters; ``clock`` must return seconds since an arbitrary moment."""
         self.clock = clock
         self._bound = bound
         self._counts: dict[bytes, int] = {}
@@ -40,10 +38,13 @@ class Counters:
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         digest = counter_digest(key)
         if not self._current(digest):
+            now = self.clock()
             if len(self._counts) >= self._bound:
-                self._make_room()
+                going = [digest for digest, ends in self._expiries.items() if ends <= now]
+                for old in going or nsmallest(ceil(self._bound / 10), self._expiries, self._expiries.__getitem__):
+                    self._forget(old)
             self._counts[digest] = 0
-            self._expiries[digest] = self.clock() + expiry
+            self._expiries[digest] = now + expiry
         self._counts[digest] += amount
         if self._counts[digest] <= 0:
             self._forget(digest)
@@ -76,14 +77,6 @@ class Counters:
     def _forget(self, digest: bytes) -> None:
         self._counts.pop(digest, None)
         self._expiries.pop(digest, None)
-
-    def _make_room(self) -> None:
-        now = self.clock()
-        going = [digest for digest, expiry in self._expiries.items() if expiry <= now]
-        if not going:
-            going = [digest for digest, _ in nsmallest(ceil(self._bound / 10), self._expiries.items(), itemgetter(1))]
-        for digest in going:
-            self._forget(digest)
 
 
 class SharedCounters:

@@ -27,12 +27,7 @@ class FairDatabase:
     """
 
     def __init__(
-        self,
-        database: Database,
-        client: Callable[[], Hashable | None],
-        refused: Counter,
-        *,
-        wait_seconds: float = 1.0,
+        self, database: Database, client: Callable[[], Hashable | None], refused: Counter, *, wait_seconds: float = 1.0
     ) -> None:
         """Share ``database`` between clients. Surplus reads and writes wait up to ``wait_seconds`` outside its queues.
 
@@ -78,11 +73,7 @@ class FairDatabase:
 
     @asynccontextmanager
     async def _share_of(self, shares: dict[Hashable, QueueingLimit], at_once: int) -> AsyncIterator[None]:
-        """Wait until the present client may read or write, and return a context for one read or write.
-
-        ``shares`` has the limits on the clients' reads, or those on their writes. A new limit lets ``at_once`` of them
-        run. Raises Overloaded if too many reads or writes of the client run or wait, or if this one waits too long.
-        """
+        """Wait until the present client may read or write, and return a context for it; raises Overloaded."""
         client = self._client()
         if client is None:
             yield

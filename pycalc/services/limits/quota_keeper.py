@@ -72,10 +72,8 @@ class QuotaKeeper:
         return [state for quota, _ in self._quotas for state in quota.limit_states(caller)]
 
     def members(self, caller: Principal) -> LimitMembers:
-        """Return the members of the RateLimit header fields for the caller's quotas, at most one second old.
-
-        They are kept for a second, because making them takes some 5 % of the time of a small calculation.
-        """
+        """Return the members of the RateLimit header fields for the caller's quotas, at most one second old."""
+        # They are kept, because making them takes some 5 % of the time of a small calculation.
         now, known = int(time()), self._members.get(caller.credential_id)
         if known is None or known[0] != now or known[1] is not caller.limits:
             if len(self._members) >= _MOST_CALLERS:

@@ -62,7 +62,7 @@ class WindowQuota:
     ) -> None:
         """Create a quota whose amounts are called ``noun`` in sentences and ``unit`` in header fields.
 
-        ``limit_of`` selects this quota's limit from a caller's limits. ``clock`` must return seconds since the epoch.
+        ``limit_of`` selects this quota's limit from a caller's limits.
         """
         self._name = name
         self._noun = noun
@@ -82,24 +82,21 @@ class WindowQuota:
         uses = self._uses_of(caller)
         for counted, use, limit in uses:
             left = limit.amount - use.used
-            if left <= _ROUNDING or amount > left + _ROUNDING:
-                self._refused.inc()
-                raise self._refusal(counted, use, limit, amount)
+            if left > _ROUNDING and amount <= left + _ROUNDING:
+                continue
+            self._refused.inc()
+            detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
+            if counted.limits.prefix:
+                detail += " with this API key"
+            if amount > limit.amount:
+                about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+                detail += f", and this would take about {about}: ask for less."
+            elif _shown(left) > 0:
+                detail += f"; {_shown(left):,} are left: wait for the reset, or ask for less."
+            else:
+                detail += ": wait for the reset."
+            raise QuotaExceeded(detail, self._limit_state(counted, use, limit), _shown(use.used), use.ends)
         return uses
-
-    def _refusal(self, caller: Principal, use: _WindowUse, limit: UserLimit, amount: float) -> QuotaExceeded:
-        left = _shown(limit.amount - use.used)
-        detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
-        if caller.limits.prefix:
-            detail += " with this API key"
-        if amount > limit.amount:
-            about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
-            detail += f", and this would take about {about}: ask for less."
-        elif left > 0:
-            detail += f"; {left:,} are left: wait for the reset, or ask for less."
-        else:
-            detail += ": wait for the reset."
-        return QuotaExceeded(detail, self._limit_state(caller, use, limit), _shown(use.used), use.ends)
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to what is used of each of the caller's limits: the user's, and the API key's own."""
@@ -175,15 +172,11 @@ class WindowQuota:
         return int(self._clock())
 
     def unstored(self) -> list[QuotaUse]:
-        """Return the used amounts that QuotaKeeper must store: those with new charges, and those new in this process.
-
-        Used amounts of windows that have ended are dropped, because they no longer matter.
-        """
-        now = self._clock()
-        for ended in [use.id for use in self._unstored.values() if use.ends <= now]:
-            del self._unstored[ended]
+        """Return the used amounts that QuotaKeeper must store: those that are new here, and those with new charges."""
+        now = self._clock()  # windows that have ended no longer matter
+        self._unstored = {key: use for key, use in self._unstored.items() if use.ends > now}
         return [
-            QuotaUse(use.id, use.user_id, self._name, use.ends, _millionths(use.charged))
+            QuotaUse(use.id, use.user_id, self._name, use.ends, round(use.charged * 1e6))
             for use in self._unstored.values()
         ]
 
@@ -194,7 +187,7 @@ class WindowQuota:
         """
         for stored in uses:
             use = self._unstored.get(stored.id)
-            if use is not None and _millionths(use.charged) == stored.used:
+            if use is not None and round(use.charged * 1e6) == stored.used:
                 del self._unstored[stored.id]
 
     def learn(self, totals: Sequence[QuotaTotal]) -> None:
@@ -225,10 +218,6 @@ def _shown(amount: float) -> float:
     """Return an amount rounded to millionths, as an integer if it is whole."""
     rounded = round(amount, 6)
     return int(rounded) if rounded.is_integer() else rounded
-
-
-def _millionths(amount: float) -> int:
-    return round(amount * 1e6)
 
 
 def compute_quota(metrics: Metrics) -> WindowQuota:

@@ -1,11 +1,8 @@
-"""Rate limits on failed logins, by account and address, and on registrations and requests for pages, by address.
-
-ADR 12 and ADR 20 explain them.
-"""
+"""Rate limits on failed logins, registrations and requests for pages (ADR 12, ADR 20)."""
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Future, ensure_future, gather, shield
+from asyncio import CancelledError, ensure_future, gather, shield
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from math import ceil
@@ -41,10 +38,7 @@ class _Failures:
     """
 
     def __init__(self, name: str, limits: Sequence[RateLimitItem], counters: CounterStore, metrics: Metrics) -> None:
-        """Count failures towards ``limits``, of which the first must have the shortest window.
-
-        The first wait is as long as the shortest window, but at most an hour.
-        """
+        """Count failures towards ``limits``, of which the first must have the shortest window."""
         self._name = name
         self._counters = counters
         self._first_wait = min(limits[0].get_expiry(), _HOUR)
@@ -55,29 +49,23 @@ class _Failures:
     async def trying(self, key: str) -> AsyncIterator[None]:
         """Return a context for an attempt, which counts as a possible failure until the context ends.
 
-        Raises RateLimited as ``_admit`` does.
+        Raises RateLimited if the key must wait, a window is full, or concurrent attempts could overfill a window.
         """
+        wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
         counting = ensure_future(self._counters.incr(f"{key} trying", _TRY_SECONDS))
         try:
-            await self._admit(key, shield(counting))  # shielded, because ``finally`` subtracts this count again
+            # Shielded, because ``finally`` subtracts this count again.
+            trying, waits, *failed = await gather(shield(counting), *map(self._counters.get, (wait, *windows)))
+            left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
+            full = [wait] * bool(waits) + [name for name in left if left[name] <= 0]
+            if full or min(left.values()) < trying:
+                self._refused.inc()
+                expiries = await gather(*map(self._counters.get_expiry, full))
+                seconds = [ceil(expiry - self._counters.clock()) for expiry in expiries]
+                raise RateLimited("Too many wrong passwords; try again later.", max([1, *seconds]))
             yield
         finally:
             await shield(self._counters.incr(f"{key} trying", _TRY_SECONDS, -1))
-
-    async def _admit(self, key: str, counting: Future[int]) -> None:
-        """Raise RateLimited if the key must wait, a window is full, or concurrent attempts could overfill a window.
-
-        ``counting`` must return the number of the key's attempts in progress, with this one.
-        """
-        wait, windows = f"{key} wait", {window.name(key): window.amount for window in self._windows}
-        trying, waits, *failed = await gather(counting, *map(self._counters.get, (wait, *windows)))
-        left = {name: windows[name] - count for name, count in zip(windows, failed, strict=True)}
-        full = [wait] * bool(waits) + [name for name in left if left[name] <= 0]
-        if full or min(left.values()) < trying:
-            self._refused.inc()
-            expiries = await gather(*map(self._counters.get_expiry, full))
-            seconds = [ceil(expiry - self._counters.clock()) for expiry in expiries]
-            raise RateLimited("Too many wrong passwords; try again later.", max([1, *seconds]))
 
     async def failed(self, key: str) -> None:
         """Count a failure. If the failure fills a window, refuse the key's next attempts for some time."""
@@ -158,14 +146,6 @@ class FailedLogins:
             await self._accounts.succeeded(username.lower())
 
 
-class NoLoginLimit:
-    """A replacement for FailedLogins that limits nothing."""
-
-    @asynccontextmanager
-    async def attempt(self, username: str | None, address: str) -> AsyncIterator[None]:
-        yield
-
-
 class AddressRateLimit:
     """A limit on the requests of each address, such as registrations, in one or several windows."""
 
@@ -193,22 +173,26 @@ class AddressRateLimit:
             raise RateLimited(self._detail, max(quota.reset for quota in full))
 
 
-class NoAddressLimit:
-    """A replacement for AddressRateLimit that limits nothing."""
+class NoLimit:
+    """A replacement for FailedLogins and AddressRateLimit that limits nothing."""
+
+    @asynccontextmanager
+    async def attempt(self, username: str | None, address: str) -> AsyncIterator[None]:
+        yield
 
     async def admit(self, address: str) -> None:
         return
 
 
-LoginLimit = FailedLogins | NoLoginLimit
-AddressLimit = AddressRateLimit | NoAddressLimit
+LoginLimit = FailedLogins | NoLimit
+AddressLimit = AddressRateLimit | NoLimit
 
 
 def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> LoginLimit:
     """Return the limit on failed password checks that a setting describes; an empty setting means no limit."""
-    return FailedLogins(limit, metrics, shared) if limit else NoLoginLimit()
+    return FailedLogins(limit, metrics, shared) if limit else NoLimit()
 
 
 def address_limit(name: str, noun: str, limit: str, metrics: Metrics, shared: Shared | None = None) -> AddressLimit:
     """Return the limit on the requests of each address that a setting describes; an empty setting means no limit."""
-    return AddressRateLimit(name, noun, limit, metrics, shared) if limit else NoAddressLimit()
+    return AddressRateLimit(name, noun, limit, metrics, shared) if limit else NoLimit()

@@ -8,7 +8,7 @@ from time import monotonic
 
 from limits import RateLimitItem
 
-from pycalc.cache.base import Bound, CounterStore, Shared, Spent
+from pycalc.cache.base import Bound, CounterStore, Shared
 from pycalc.errors import LimitState
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import MAX_KEYS, Counters, SharedCounters
@@ -48,11 +48,6 @@ class Window:
         """Return the name of a key's counter, which stays the same when the limit's amount changes."""
         return f"{key}/{self.seconds}"
 
-    def state(self, spent: Spent) -> LimitState:
-        """Return the state of a key's window. If no window is running, ``reset`` is the window's whole length."""
-        reset = max(0, ceil(spent.seconds)) or self.seconds
-        return LimitState(self.amount, self.seconds, max(0, self.amount - spent.used), reset, self.title)
-
 
 async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[list[LimitState], list[LimitState]]:
     """Count ``cost`` in all windows of a key, or in none if a limit would be exceeded.
@@ -62,5 +57,9 @@ async def spend_all(windows: Sequence[Window], key: str, cost: int) -> tuple[lis
     """
     bounds = [Bound(window.name(key), window.seconds, window.amount) for window in windows]
     spent = await windows[0].counters.spend(cost, bounds)
-    states = [window.state(each) for window, each in zip(windows, spent, strict=True)]
+    states = []
+    for window, each in zip(windows, spent, strict=True):
+        reset = max(0, ceil(each.seconds)) or window.seconds  # the whole length if no window is running
+        left = max(0, window.amount - each.used)
+        states.append(LimitState(window.amount, window.seconds, left, reset, window.title))
     return states, [state for state, each in zip(states, spent, strict=True) if not each.allowed]

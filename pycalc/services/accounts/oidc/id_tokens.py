@@ -15,11 +15,9 @@ if TYPE_CHECKING:  # PyJWT loads all of cryptography, which the first response n
 # Signatures by key pairs only: a token signed with a shared secret, or with none, is refused.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LONGEST_TOKEN = 32_768
-LONGEST_SUBJECT = 255  # OpenID Connect Core 1.0 §2
 LONGEST_EMAIL = 254
 _LEEWAY_SECONDS = 30  # the provider's clock may differ from ours
 _OLDEST_SECONDS = 600  # since the token was issued: the exchange takes seconds
-_REQUIRED = ["iss", "sub", "aud", "exp", "iat", "nonce"]
 
 
 class Requirement(NamedTuple):
@@ -50,10 +48,7 @@ class Identity(NamedTuple):
 
 
 def signing_keys(document: object) -> Sequence[PyJWK]:
-    """Return the public signature keys of a JSON Web Key Set; raises ValueError for any other document.
-
-    Keys that PyJWT can't read are left out.
-    """
+    """Return the public signature keys of a JSON Web Key Set; raises ValueError for any other document."""
     import jwt
 
     keys = document.get("keys") if isinstance(document, dict) else None
@@ -65,7 +60,7 @@ def signing_keys(document: object) -> Sequence[PyJWK]:
             try:
                 found.append(jwt.PyJWK.from_dict(key))
             except (jwt.PyJWTError, TypeError, ValueError, ArithmeticError):
-                continue
+                continue  # PyJWT can't read this key
     return found
 
 
@@ -106,7 +101,7 @@ def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: st
             audience=client_id,
             issuer=issuer,
             leeway=_LEEWAY_SECONDS,
-            options={"require": _REQUIRED},
+            options={"require": ["iss", "sub", "aud", "exp", "iat", "nonce"]},
         )
     except (jwt.PyJWTError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise refused(type(error).__name__) from error
@@ -118,7 +113,7 @@ def verify(token: str, key: PyJWK | None, issuer: str, client_id: str, nonce: st
         raise refused("it is for other clients too")
     if not isinstance(issued, int | float) or issued < time() - _OLDEST_SECONDS:
         raise refused("it was issued long ago")
-    if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= LONGEST_SUBJECT):
+    if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= 255):  # OpenID Connect Core 1.0 §2
         raise refused("its subject is not 1 to 255 printable ASCII characters")
     name, email = claims.get("preferred_username"), claims.get("email")
     return Identity(

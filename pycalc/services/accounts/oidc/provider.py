@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import httpx
     from jwt import PyJWK
 
-_DISCOVERY = "/.well-known/openid-configuration"
 _MOST_BYTES = 262_144  # the largest response
 _FRESH_SECONDS = 3_600.0  # for which the discovery document and the keys are cached
 _RETRY_SECONDS = 5.0  # after a failed read, and between two reads of the keys because of unknown key ids
@@ -135,7 +134,7 @@ class Provider:
             return self._endpoints
         issuer = self.settings.issuer
         with self._failing_fast():
-            status, document = await self._fetch("GET", issuer.removesuffix("/") + _DISCOVERY)
+            status, document = await self._fetch("GET", issuer.removesuffix("/") + "/.well-known/openid-configuration")
             if status != 200 or document.get("issuer") != issuer:
                 raise self._failed(f"the discovery document (status {status}) is not of the issuer {issuer}")
             endpoints = {name: document.get(name) for name in _ENDPOINTS}
@@ -147,11 +146,7 @@ class Provider:
 
     @contextmanager
     def _failing_fast(self) -> Iterator[None]:
-        """Return a context for a read of the discovery document or the keys.
-
-        For five seconds after a failed read, raise Unavailable instead, so that neither new sign-ins nor those that
-        wait for the lock read again.
-        """
+        # Neither new sign-ins nor those that wait for the lock read again soon after a failed read.
         if self._clock() < self._failed_until:
             raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
         try:

@@ -19,8 +19,6 @@ from pycalc.services.accounts.oidc.provider import Provider
 from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
-_SECRET_BYTES = 32
-_SHORTEST_NAME = 3
 _BY = "the identity provider"
 
 
@@ -68,7 +66,7 @@ class ProviderSignIn:
 
     async def begin(self) -> tuple[str, str]:
         """Return the provider's URL for a new sign-in, and the secret for the browser's cookie; raises Unavailable."""
-        attempt = Attempt(secrets.token_urlsafe(_SECRET_BYTES))
+        attempt = Attempt(secrets.token_urlsafe(32))
         parameters = {
             "scope": "openid profile email",
             "state": attempt.state,
@@ -104,30 +102,24 @@ class ProviderSignIn:
         identity = verify(token, key, settings.issuer, settings.client_id, attempt.nonce)
         if self._claims.factor is not None and not self._claims.factor.met_by(identity.claims):
             raise Unauthorized("The identity provider did not ask for a second factor, which is needed here.")
-        user = await self._account_of(identity)
-        if user.disabled:
-            self._audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
-            raise Unauthorized("The account is disabled.")
-        tokens = await self._sessions.open(user.id, None, device)
-        self._audit.record_own(user.username, "session opened", by=_BY)
-        return tokens
-
-    async def _account_of(self, identity: Identity) -> User:
-        """Return the account of an identity, with the role that the claims require. Create the account if necessary."""
         role = None
         if self._claims.admin is not None:
             role = Role.ADMIN if self._claims.admin.met_by(identity.claims) else Role.USER
         linked = ProviderIdentity(identity.issuer, identity.subject)
         user = await self._users.by_identity(linked)
         if user is None:
-            return await self._create(identity, linked, role or Role.USER)
-        if role in (None, user.role):
-            return user
-        entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
-        changing = self._users.change(user.username, role, None, audit=entry)
-        user = await self._token_cache.revoke(changing, is_named(user.username))
-        self._audit.write(entry)
-        return user
+            user = await self._create(identity, linked, role or Role.USER)
+        elif role not in (None, user.role):
+            entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
+            changing = self._users.change(user.username, role, None, audit=entry)
+            user = await self._token_cache.revoke(changing, is_named(user.username))
+            self._audit.write(entry)
+        if user.disabled:
+            self._audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
+            raise Unauthorized("The account is disabled.")
+        tokens = await self._sessions.open(user.id, None, device)
+        self._audit.record_own(user.username, "session opened", by=_BY)
+        return tokens
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
         """Create an account whose name is the first free one of ``names_of``; raises Unavailable if none is free."""
@@ -164,7 +156,7 @@ def names_of(identity: Identity) -> list[str]:
     valid. Three more names end in hexadecimal digits.
     """
     wanted = re.sub(r"[^A-Za-z0-9._-]", "", identity.name.partition("@")[0]).lstrip("._-")
-    base = wanted if len(wanted) >= _SHORTEST_NAME else "user"
+    base = wanted if len(wanted) >= 3 else "user"
     digits = sha256(f"{identity.issuer}\n{identity.subject}".encode()).hexdigest()
     several = [f"{base[: LONGEST_USERNAME - 9]}-{digits[start : start + 8]}" for start in (0, 8, 16)]
     return [base, *several] if base == wanted and len(base) <= LONGEST_USERNAME else several
