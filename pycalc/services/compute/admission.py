@@ -133,20 +133,17 @@ class Admission:
             most = max(self._waiting, key=self._demand)
             if self._demand(most) <= (waiting + 1, self._running[user]):
                 return "Too many computations are waiting"
-            self._displace(self._waiting[most][-1], most)
+            displaced = self._waiting[most][-1]
+            self._dequeue(displaced, most)
+            # If ``granted`` is done, the request was cancelled, and its task has not run since.
+            if not displaced.users and not displaced.granted.done():
+                detail = "Too many computations are waiting, and most of them are yours"
+                displaced.granted.set_exception(self._refusal("displaced", detail))
         if not request.granted.done():  # if done, it has just been displaced
             self._waiting.setdefault(user, deque()).append(request)
             request.users.append(user)
             self.waiting += 1
         return None
-
-    def _displace(self, request: _Request, user: bytes) -> None:
-        """Remove a request from a user's queue. If it is in no other queue, refuse it."""
-        self._dequeue(request, user)
-        # If ``granted`` is done, the request was cancelled, and its task has not run since.
-        if not request.users and not request.granted.done():
-            detail = "Too many computations are waiting, and most of them are yours"
-            request.granted.set_exception(self._refusal("displaced", detail))
 
     def _dequeue(self, request: _Request, user: bytes) -> None:
         self._waiting[user].remove(request)
