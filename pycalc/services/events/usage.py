@@ -122,7 +122,11 @@ class UsageConsumer:
                     raise ValueError("not an event of this service")
                 uses.append(use_of(delivery.event))
             except ValueError as error:
-                dead_letters.append(_dead_letter(delivery, str(error)))
+                event = delivery.event
+                event_id, payload = (None, delivery.raw) if event is None else (event.id, event.payload)
+                content, reason = payload[:_PAYLOAD_BYTES], str(error)
+                letter = DeadLetter(0, "consumer", event_id, delivery.origin, reason, content, now_ms())
+                dead_letters.append(letter)
         counted = await self._usage.count(uses) if uses else 0
         self._metrics.events_consumed.inc(counted)
         self._metrics.events_repeated.inc(len(uses) - counted)
@@ -156,12 +160,6 @@ class UsageConsumer:
     def _recovered(self) -> bool:
         """Return whether there was no failure in the last 40 s."""
         return self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
-
-
-def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
-    event = delivery.event
-    event_id, payload = (None, delivery.raw) if event is None else (event.id, event.payload)
-    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload[:_PAYLOAD_BYTES], now_ms())
 
 
 class UsageReader:
