@@ -8,7 +8,7 @@ from pycalc.errors import ResultTooLarge
 from pycalc.services.calculations.planning import Request
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Estimate, Summarisable
-from pycalc.services.operations.expressions.operation import Evaluate, Expression
+from pycalc.services.operations.expressions.operation import Evaluate
 
 _EVALUATE = Evaluate(OPERATIONS)
 
@@ -41,27 +41,22 @@ def make_preview(request: Request) -> Preview:
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})
+    estimate: Estimate | ResultTooLarge
     try:
         estimate = _EVALUATE.estimate(expression, options.precision)
-    except ResultTooLarge:
-        call, of_call = _summarisable(expression)
-        if of_call is None:
-            raise
-        return Preview(expression.text, of_call, call)
-    call, _ = _summarisable(expression)
-    return Preview(expression.text, estimate, call)
-
-
-def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
-    """Return the ``call`` for an expression's preview and the estimate of the called operation.
-
-    Return ``(None, None)`` if the preview has no ``call``.
-    """
+    except ResultTooLarge as error:
+        estimate = error
+    call = None
     found = _EVALUATE.call(expression)
-    if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
-        return None, None
-    name, literals = found
-    operation = OPERATIONS[name]
-    names = [parameter.name for parameter in operation.parameters]
-    args = operation.parse(dict(zip(names, literals, strict=True)))
-    return SummaryCall(name, operation.input(args)), operation.estimate(args, operation.default_precision)
+    if found is not None and isinstance(OPERATIONS[found[0]], Summarisable):
+        name, literals = found
+        operation = OPERATIONS[name]
+        names = [parameter.name for parameter in operation.parameters]
+        args = operation.parse(dict(zip(names, literals, strict=True)))
+        call = SummaryCall(name, operation.input(args))
+        of_call = operation.estimate(args, operation.default_precision)
+        if isinstance(estimate, ResultTooLarge):
+            estimate = of_call
+    if isinstance(estimate, ResultTooLarge):
+        raise estimate
+    return Preview(expression.text, estimate, call)

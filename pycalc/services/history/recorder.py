@@ -261,10 +261,13 @@ def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
     entries would have to be committed one by one.
     """
     last = {entry.key.id: entry for entry in batch if entry.key is not None}
-    kept = [entry for entry in batch if entry.key is None or last[entry.key.id] is entry]
-    if len(kept) < len(batch):
-        for entry in batch:
-            if entry.key is not None and last[entry.key.id] is not entry and not entry.done.done():
-                taken = KeysTaken("A later request of this commit has the Idempotency-Key.", frozenset({entry.key.id}))
-                entry.done.set_exception(taken)
+    if not last:
+        return batch
+    kept = []
+    for entry in batch:
+        if entry.key is None or last[entry.key.id] is entry:
+            kept.append(entry)
+        elif not entry.done.done():
+            taken = KeysTaken("A later request of this commit has the Idempotency-Key.", frozenset({entry.key.id}))
+            entry.done.set_exception(taken)
     return kept
