@@ -128,10 +128,7 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
 
 def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return ``plan`` changed to another base.
-
-    Raises ResultTooLarge if the result may have more than ``max_digits`` digits, in decimal or in that base.
-    """
+    """Return ``plan`` changed to another base. Raises ResultTooLarge above ``max_digits`` digits in either base."""
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:
         detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller result."

@@ -46,7 +46,7 @@ def make_preview(request: Request) -> Preview:
         estimate = _EVALUATE.estimate(expression, options.precision)
     except ResultTooLarge as error:
         estimate = error
-    call = None
+    call = of_call = None
     found = _EVALUATE.call(expression)
     if found is not None and isinstance(OPERATIONS[found[0]], Summarisable):
         name, literals = found
@@ -55,8 +55,8 @@ def make_preview(request: Request) -> Preview:
         args = operation.parse(dict(zip(names, literals, strict=True)))
         call = SummaryCall(name, operation.input(args))
         of_call = operation.estimate(args, operation.default_precision)
-        if isinstance(estimate, ResultTooLarge):
-            estimate = of_call
     if isinstance(estimate, ResultTooLarge):
-        raise estimate
+        if of_call is None:
+            raise estimate
+        estimate = of_call
     return Preview(expression.text, estimate, call)

@@ -122,10 +122,7 @@ class Admission:
             self._release(holder)
 
     def _enqueue(self, request: _Request, user: bytes) -> str | None:
-        """Add a request to a user's queue. Return the reason if there is no room for it, else None.
-
-        If the queue is full, first displace another user's newest request, if the rules of ``Admission`` allow this.
-        """
+        """Add a request to a user's queue, by the rules of ``Admission``. Return the reason if there is no room."""
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
             return "Too many of your computations are waiting"

@@ -176,12 +176,10 @@ class Computer:
             raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
-        """Start a worker, or use one that anyio keeps idle.
-
-        If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
-        """
+        """Start a worker, or use one that anyio keeps idle."""
         starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
         try:
+            # If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
             await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
         except asyncio.CancelledError:
             # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
@@ -223,11 +221,8 @@ class Computer:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
         The function may use ``most_bytes`` of memory, but no more than one worker may take. If it needs more, the
-        worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
-
-        Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
-        result from the file, if the file has a complete one. Raises Unavailable if the worker does not start or dies.
-        Raises the function's errors.
+        worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts. Raises the errors of the
+        function, Unavailable, and ComputationTimeout. At the deadline, the latter has the partial result in the file.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()

@@ -180,10 +180,7 @@ class Relay:
         return await self._publisher.publish(entries)
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile.
-
-        After a failure of the stream, release the lease and make the next batch smaller.
-        """
+        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile."""
         self._failures += 1
         self._failed.inc()
         delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)

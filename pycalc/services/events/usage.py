@@ -109,10 +109,7 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the valid events of this service, and store the other messages as dead letters.
-
-        If MAX_DEAD_LETTERS are stored already, only count and log the other messages.
-        """
+        """Count the valid events of this service. Store other messages as dead letters, up to MAX_DEAD_LETTERS."""
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []

@@ -115,11 +115,7 @@ class Recorder:
             self._file.require()
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable if rows can't be recorded now.
-
-        Rows can't be recorded if a commit has lasted longer than ``max_age``, if the database's file has a problem, if
-        the last write failed because of the database, or if the task has ended.
-        """
+        """Raise StoreUnavailable if rows can't be recorded now, or no write has succeeded since the database failed."""
         if self._file is not None:
             self._file.require()
         hangs = monotonic() - self._commit_began > self._max_age
@@ -173,10 +169,7 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch, if possible in one transaction.
-
-        Complete the future of each entry, with an error if the entry failed.
-        """
+        """Commit a batch, if possible in one transaction, and complete the future of each entry."""
         started, began_ns = perf_counter(), time_ns()
         batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]
@@ -199,11 +192,7 @@ class Recorder:
         self._committed(rows)
 
     async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
-        """Handle the error of a batch's commit.
-
-        If idempotency keys were taken, fail their entries, and commit the others. If the database is unavailable, fail
-        all entries. After any other error, commit each entry on its own, so that only those at fault fail.
-        """
+        """Handle the error of a batch's commit: fail the entries at fault, or all if the database is unavailable."""
         if isinstance(error, KeysTaken):
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
             for entry in taken:
@@ -216,7 +205,7 @@ class Recorder:
             _log.warning("commit failed", rows=sum(len(entry.rows) for entry in batch), error=str(error))
             self._fail()
         elif len(batch) > 1:
-            for entry in batch:
+            for entry in batch:  # each on its own, so that only those at fault fail
                 await self._commit([entry])
             return
         else:
