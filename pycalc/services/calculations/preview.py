@@ -13,24 +13,18 @@ from pycalc.services.operations.expressions.operation import Evaluate
 _EVALUATE = Evaluate(OPERATIONS)
 
 
-class SummaryCall(NamedTuple):
-    """A call of an operation that has summaries: its name and its operands."""
-
-    operation: str
-    input: dict[str, int | str]
-
-
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    ``call`` is a calculation with the same value, for which a client can request the first and last digits
-    (``view=summary``). It is set if the whole expression is one call of an operation with summaries, and the operands
-    are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100 counts as a call of ``pow``.
+    ``call`` is a calculation with the same value: an operation's name, and its operands by their names. A client can
+    request its first and last digits (``view=summary``). It is set if the whole expression is one call of an operation
+    with summaries, and the operands are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100
+    counts as a call of ``pow``.
     """
 
     expression: str
     estimate: Estimate
-    call: SummaryCall | None
+    call: tuple[str, dict[str, int | str]] | None
 
 
 def make_preview(request: Request) -> Preview:
@@ -53,7 +47,7 @@ def make_preview(request: Request) -> Preview:
         operation = OPERATIONS[name]
         names = [parameter.name for parameter in operation.parameters]
         args = operation.parse(dict(zip(names, literals, strict=True)))
-        call = SummaryCall(name, operation.input(args))
+        call = name, operation.input(args)
         of_call = operation.estimate(args, operation.default_precision)
     if isinstance(estimate, ResultTooLarge):
         if of_call is None:

@@ -37,8 +37,7 @@ _log = get_logger(__name__)
 class UsageConsumer:
     """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
-    After a crash between these two steps, the stream delivers the batch again, but the database counts no event twice
-    (ADR 17).
+    After a crash between these two steps, the stream delivers the batch again, but no event counts twice (ADR 17).
     """
 
     def __init__(

@@ -59,9 +59,8 @@ AUDIT_FORMATS: dict[str, ExportFormat[AuditEntry]] = _formats(encode_entry, AUDI
 class Exports:
     """Exports of records as files, with a concurrency limit in total and per user.
 
-    Only one export at a time reads from the database. Before the next read, there is a pause. The pause is proportional
-    to the time that the event loop spent on other work during the last read. So exports are slow on a busy service and
-    fast on an idle one.
+    Only one export at a time reads from the database, and pauses before each read in proportion to the event loop's
+    other work. So exports are slow on a busy service and fast on an idle one.
     """
 
     def __init__(

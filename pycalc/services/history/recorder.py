@@ -1,8 +1,7 @@
 """Group commit of the history: a calculation is answered only after its transaction is durable (ADR 5).
 
-Rows that arrive during a commit form the next commit, up to its largest size, so no timer delays a row. The queue is
-bounded by rows, bytes and age. A row that reaches the largest age leaves the queue, and its caller gets an error. A row
-whose caller is cancelled stays in the queue.
+Rows that arrive during a commit form the next commit, up to its largest size, so no timer delays a row. A row whose
+caller is cancelled stays in the queue.
 """
 
 from __future__ import annotations

@@ -179,11 +179,8 @@ class Retention:
         Erasure begins after ``settling_seconds``, when all processes have committed the account's queued rows.
         """
         delay = self._settling_seconds if account.erase else 0.0
-        self._loop.call_later(delay, self._forget_soon, account)
-
-    def _forget_soon(self, account: DeletedAccount) -> None:
-        self._just_deleted.append(account)
-        self._wake.set()
+        self._loop.call_later(delay, self._just_deleted.append, account)
+        self._loop.call_later(delay, self._wake.set)
 
     async def aclose(self) -> None:
         """Finish the current batch, and stop."""
