@@ -167,15 +167,16 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     if options.summary:
         inputs["view"] = "summary"
     key, answered, recorded = _key_and_inputs(operation, args, options.precision, inputs)
+    value = Task(name, args, options.precision, exact=estimate.exact)
+    memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
     if not isinstance(operation, Summarisable):
         if estimate.digits > max_digits:
             advice = ", or for a residue with mod" if isinstance(operation, Modular | Evaluate) else ""
             detail = f"The result may have more than {max_digits:,} digits: ask for a smaller result{advice}."
             raise ResultTooLarge(detail, None, max_digits, None, None)
-        task = Task(name, args, options.precision, exact=estimate.exact)
-        memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits + int(min(estimate.memory, _MOST_MEMORY))
-        return Plan(task, key, answered, recorded, estimate.seconds, estimate.digits, estimate.seconds, memory)
-    summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
+        memory += int(min(estimate.memory, _MOST_MEMORY))
+        return Plan(value, key, answered, recorded, estimate.seconds, estimate.digits, estimate.seconds, memory)
+    summary = value._replace(view="summary")
     seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:
         if sum(map(len, literals)) > LONGEST_RECORDED:
@@ -184,9 +185,7 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         return Plan(summary, f"{key}?summary", answered, recorded, seconds, summary_seconds=seconds)
     if estimate.digits > max_digits:
         return Plan(summary, f"{key}?ends", answered, recorded, seconds, summary_seconds=seconds, too_large=True)
-    memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
-    task = summary._replace(view="value")
-    return Plan(task, key, answered, recorded, estimate.seconds, estimate.digits, seconds, memory)
+    return Plan(value, key, answered, recorded, estimate.seconds, estimate.digits, seconds, memory)
 
 
 def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:

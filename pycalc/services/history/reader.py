@@ -63,9 +63,7 @@ class HistoryReader:
         """
         history_filter = await filter_of(selection, caller, self._users)
         rows = await self._history.page(history_filter, cursor_id(selection.cursor), limit + 1)
-        next_cursor, member = None, "null"
-        if len(rows) > limit:
-            next_cursor = cursor_of(rows[limit - 1].id)
-            member = f'"{next_cursor}"'
+        next_cursor = cursor_of(rows[limit - 1].id) if len(rows) > limit else None
+        member = "null" if next_cursor is None else f'"{next_cursor}"'
         items = ",".join(map(encode_item, rows[:limit]))
         return f'{{"items":[{items}],"next_cursor":{member},"role":"{caller.role.value}"}}', next_cursor

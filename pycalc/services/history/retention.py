@@ -276,8 +276,8 @@ class Retention:
         settled = self._settled()
         while gone := await self._history.prune(min(oldest, settled), BATCH, user_id):
             await self._deleted(gone)
-        if settled < oldest and user_id not in self._due_later:  # newer rows exceed the quota too
-            self._due_later.add(user_id)
+        if settled < oldest and user_id not in self._due_later:
+            self._due_later.add(user_id)  # some of the newer rows exceed the quota too
             self._loop.call_later(self._settling_seconds, self._measure_settled, user_id)
 
     def _settled(self) -> bytes:
