@@ -152,8 +152,8 @@ class RecordedBackend(NamedTuple):
             raise invalid_input({**each, "loc": ("argument", *each["loc"])} for each in error.errors()) from None
         wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
         self.memory.reserve(query.limit * ROW_BYTES)
-        page = await resources.history.page(self.caller, wanted, query.limit)
-        found: dict[str, Any] = json.loads(page.text, parse_int=str, parse_float=str, object_hook=_without_nulls)
+        text, _ = await resources.history.page(self.caller, wanted, query.limit)
+        found: dict[str, Any] = json.loads(text, parse_int=str, parse_float=str, object_hook=_without_nulls)
         for item in found["items"]:
             if not isinstance(item.get("result", ""), str):  # a list, an object or a boolean
                 item["result"] = json.dumps(item["result"])

@@ -63,5 +63,6 @@ async def preview(request: Request, caller: CalculateDep, resources: ResourcesDe
         "timeout": resources.computer.timeout,
     }
     if found.call is not None:
-        answer["call"] = {"operation": found.call.operation, "input": dict(found.call.input)}
+        name, operands = found.call
+        answer["call"] = {"operation": name, "input": dict(operands)}
     return JSONResponse(answer)  # validation would turn strings of digits into numbers

@@ -86,8 +86,8 @@ async def secure_history(
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *EXPORT_FORMATS)) or JSON
     if media_type == JSON:
         with resources.response_memory.acquire(caller.user_id, query.limit * ROW_BYTES):
-            page = await resources.history.page(caller, wanted, query.limit)
-        return Response(page.text, headers={**VARY, **next_link(request.scope, page.next_cursor)}, media_type=JSON)
+            text, next_cursor = await resources.history.page(caller, wanted, query.limit)
+        return Response(text, headers={**VARY, **next_link(request.scope, next_cursor)}, media_type=JSON)
     layout = EXPORT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
     identify = partial(caller_of, request.scope, resources, KeyScope.HISTORY_READ)

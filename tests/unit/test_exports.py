@@ -103,9 +103,9 @@ async def test_an_export_is_what_was_there_when_it_began(exports: Exports, histo
 async def test_a_line_is_the_item_of_the_page(exports: Exports, history: MemoryHistoryStore) -> None:
     """An NDJSON line of an export is identical to the calculation's item in a page of the history."""
     caller = Caller()
-    page = await HistoryReader(history, accounts()).page(caller.principal, EVERYTHING, 1_000)
+    text, _ = await HistoryReader(history, accounts()).page(caller.principal, EVERYTHING, 1_000)
     exported = await lines(exports.export(caller.identify, EVERYTHING, NDJSON))
-    assert page.text == f'{{"items":[{",".join(exported)}],"next_cursor":null,"role":"user"}}'
+    assert text == f'{{"items":[{",".join(exported)}],"next_cursor":null,"role":"user"}}'
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ async def test_an_item_continues_an_export_that_broke_off(exports: Exports, hist
     there = newest_first(history.rows)
     identify = Caller().identify
     assert ids(await lines(exports.export(identify, HistorySelection(cursor=there[300]), NDJSON))) == there[301:]
-    page = await HistoryReader(history, accounts()).page(await identify(), EVERYTHING, 10)
-    cursor = json.loads(page.text)["next_cursor"]
+    text, _ = await HistoryReader(history, accounts()).page(await identify(), EVERYTHING, 10)
+    cursor = json.loads(text)["next_cursor"]
     assert ids(await lines(exports.export(identify, HistorySelection(cursor=cursor), NDJSON))) == there[10:]
 
 

@@ -149,7 +149,7 @@ async def test_a_relay_that_fails_to_publish_releases_the_lease() -> None:
     relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
     await until(lambda: bool(stream.attempts), "a first try")
     await until(lambda: outbox.released, "the lease is given back")
-    assert not relay._lease.held
+    assert not relay._holds_lease
     await relay.aclose()
 
 
@@ -268,9 +268,9 @@ async def test_a_relay_leads_only_while_it_holds_the_lease() -> None:
     now = 1_000.0
     assert await relay._lead()
     now = 1_009.999
-    assert relay._lease.held
+    assert relay._holds_lease
     now = 1_010.0
-    assert not relay._lease.held
+    assert not relay._holds_lease
     outbox.holder = b"another"
     assert not await relay._lead()
 

@@ -113,7 +113,7 @@ async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
     told = metrics.registry.get_sample_value
     await until(lambda: told("pycalc_outbox_backlog") == 1, "one event waits")
     outbox.holder = b"another"
-    relay._lease._held_until = 0.0
+    relay._held_until = 0.0
     await until(lambda: told("pycalc_outbox_backlog") == 0, "the relay has noticed that it lost the lease")
     assert told("pycalc_outbox_oldest_seconds") == 0
     assert told("pycalc_relay_leading") == 0
@@ -151,7 +151,7 @@ async def test_the_leadership_metric_follows_the_lease() -> None:
     told = metrics.registry.get_sample_value
     await until(lambda: told("pycalc_relay_leading") == 1, "the relay leads")
     outbox.failure = StoreUnavailable("The database is not available.")
-    relay._lease._held_until = now()
+    relay._held_until = now()
     assert told("pycalc_relay_leading") == 0
     outbox.failure = None
     await until(lambda: told("pycalc_relay_leading") == 1, "the relay leads again")

@@ -64,7 +64,7 @@ async def test_a_relay_that_loses_the_lease_forgets_refusals() -> None:
     relay = Relay(outbox, stream, Metrics(), shared=True, clock=now)
     await until(lambda: len(relay._schedule) == 1, "the event is refused")
     outbox.holder = b"another"
-    relay._lease._held_until = 0.0
+    relay._held_until = 0.0
     await until(lambda: not relay._schedule, "the refused event is left to the other relay")
     await relay.ping()
     await relay.aclose()

@@ -25,7 +25,6 @@ Describe = Callable[[PycalcError], Mapping[str, object]]  # returns the members 
 T = TypeVar("T")
 
 BATCH_ITEM_BYTES = 1_024  # response memory for each answer of a batch; a result longer than this takes its length too
-_NO_PROBLEMS: Mapping[int, bytes] = {}
 _MOST_CALCULATIONS = 8_000  # calculations of all batches in progress, few enough for the recorder's queue
 _YIELD_SECONDS = 0.002  # yield to the event loop after this many seconds of batch work
 
@@ -89,9 +88,10 @@ class BatchCalculator:
 
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            found = await self._find_in_time(caller, requests, reservations, find)
+            found = await self._find_all(caller, requests, reservations, find)
             unrecorded = [each for each in found if isinstance(each, Unrecorded)]
-            key, problems = None, _NO_PROBLEMS
+            key: RequestKey | None = None
+            problems: Mapping[int, bytes] = {}
             if keyed is not None:
                 key, describe = keyed
                 errors = {index: describe(each) for index, each in enumerate(found) if isinstance(each, PycalcError)}
@@ -120,20 +120,45 @@ class BatchCalculator:
             return await self._calculator.answer_again(caller, row_of[index], plan)
 
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            return await self._find_in_time(caller, wanted, reservations, find)
+            return await self._find_all(caller, wanted, reservations, find)
 
-    async def _find_in_time(
+    async def _find_all(
         self,
         caller: Principal,
         requests: Sequence[BatchRequest | bytes],
         reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
-        """Return the outcomes of ``_find_all``, and ComputationTimeout for calculations not done at the deadline."""
+        """Return the outcome of each request: the result of ``find``, or the error of the calculation.
+
+        ``find`` is called with the request's index, its plan and its start, a time of ``perf_counter``. A request that
+        is an error, or the JSON of an error, is returned unchanged. A calculation that is not done at the batch's
+        deadline has the outcome ComputationTimeout.
+        """
         found: list[T | PycalcError | bytes] = []
+        digits_left = self._calculator.max_digits
+        yielded = perf_counter()
         try:
             async with asyncio.timeout(self._seconds):
-                await self._find_all(caller, requests, reservations, found, find)
+                for index, request in enumerate(requests):
+                    now = perf_counter()
+                    if now - yielded > _YIELD_SECONDS:
+                        await self._scheduler.time_slice(now - yielded)
+                        yielded = perf_counter()
+                    if not isinstance(request, tuple):
+                        found.append(request)
+                        continue
+                    try:
+                        plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
+                        if plan.digits > digits_left:
+                            detail = "The batch's results are too long together: ask for this one by itself."
+                            raise PayloadTooLarge(detail)
+                        if plan.digits > BATCH_ITEM_BYTES:
+                            reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
+                        found.append(await find(index, plan, now))
+                        digits_left -= plan.digits
+                    except PycalcError as error:
+                        found.append(error)
         except TimeoutError:
             late = ComputationTimeout("The batch's deadline passed before this calculation was done: send it alone.")
             rest = requests[len(found) :]
@@ -141,37 +166,3 @@ class BatchCalculator:
                 self._calculator.count_error(rest[0][0], late)
             found += [late if isinstance(request, tuple) else request for request in rest]
         return found
-
-    async def _find_all(
-        self,
-        caller: Principal,
-        requests: Sequence[BatchRequest | bytes],
-        reservations: ExitStack,
-        found: list[T | PycalcError | bytes],
-        find: Callable[[int, Plan, float], Awaitable[T]],
-    ) -> None:
-        """Append the outcome of each request to ``found``: the result of ``find``, or the error of the calculation.
-
-        ``find`` is called with the request's index, its plan and its start, a time of ``perf_counter``. A request that
-        is an error, or the JSON of an error, is appended unchanged.
-        """
-        digits_left = self._calculator.max_digits
-        yielded = perf_counter()
-        for index, request in enumerate(requests):
-            now = perf_counter()
-            if now - yielded > _YIELD_SECONDS:
-                await self._scheduler.time_slice(now - yielded)
-                yielded = perf_counter()
-            if not isinstance(request, tuple):
-                found.append(request)
-                continue
-            try:
-                plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
-                if plan.digits > digits_left:
-                    raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
-                if plan.digits > BATCH_ITEM_BYTES:
-                    reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
-                found.append(await find(index, plan, now))
-                digits_left -= plan.digits
-            except PycalcError as error:
-                found.append(error)

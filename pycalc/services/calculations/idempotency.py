@@ -109,18 +109,17 @@ class IdempotencyKeys:
             if recorded is None:
                 try:
                     answer = await calculate()
+                    self._outcomes.labels("first").inc()
+                    return answer
                 except KeysTaken:  # taken by another process, or by an earlier request whose client has disconnected
                     recorded = await self._recorded(key)
                     if recorded is None:
                         raise StillRunning(f"This {HEADER} has just expired; retry in 1 s.") from None
-                else:
-                    self._outcomes.labels("first").inc()
-                    return answer
             answer = await again(recorded)
+            self._outcomes.labels("replayed").inc()
+            return answer
         finally:
             self._running.discard(key.id)
-        self._outcomes.labels("replayed").inc()
-        return answer
 
     async def _recorded(self, key: RequestKey) -> Recorded | None:
         """Return the recorded outcome of a request, or None. Raises InvalidInput and Conflict as ``once`` does."""

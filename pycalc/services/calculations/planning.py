@@ -128,10 +128,7 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
 
 
 def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return ``plan`` changed to another base.
-
-    Raises ResultTooLarge if the result may have more than ``max_digits`` digits, in decimal or in that base.
-    """
+    """Return ``plan`` changed to another base. Raises ResultTooLarge above ``max_digits`` digits in either base."""
     digits = floor(plan.digits * log(10, base)) + 1
     if plan.too_large or digits > max_digits:
         detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller result."
@@ -160,9 +157,8 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         named = text if len(text) <= 200 else sha256(text.encode()).hexdigest()
         seconds = residue.seconds * (3 if len(text) > VERIFIED_DIGITS else 1)
         memory = BASE_MEMORY + _MEMORY_PER_DIGIT * len(text) + int(min(2 * residue.memory, _MOST_MEMORY))
-        texts = _inputs_json(inputs)
-        key = _key(operation, args, options.precision, texts, f"?mod={named}")
-        return Plan(task, key, *texts, seconds, len(text), seconds, memory)
+        texts = _key_and_inputs(operation, args, options.precision, inputs, f"?mod={named}")
+        return Plan(task, *texts, seconds, len(text), seconds, memory)
     estimate = operation.estimate(args, options.precision)
     # The parts of an exact expression may be irrational.
     rounded = not estimate.exact or isinstance(operation, Evaluate)
@@ -170,27 +166,26 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
         inputs["precision"] = options.precision
     if options.summary:
         inputs["view"] = "summary"
-    texts = _inputs_json(inputs)
-    key = _key(operation, args, options.precision, texts)
+    key, answered, recorded = _key_and_inputs(operation, args, options.precision, inputs)
+    value = Task(name, args, options.precision, exact=estimate.exact)
+    memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
     if not isinstance(operation, Summarisable):
         if estimate.digits > max_digits:
             advice = ", or for a residue with mod" if isinstance(operation, Modular | Evaluate) else ""
             detail = f"The result may have more than {max_digits:,} digits: ask for a smaller result{advice}."
             raise ResultTooLarge(detail, None, max_digits, None, None)
-        task = Task(name, args, options.precision, exact=estimate.exact)
-        memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits + int(min(estimate.memory, _MOST_MEMORY))
-        return Plan(task, key, *texts, estimate.seconds, estimate.digits, estimate.seconds, memory)
-    summary = Task(name, args, options.precision, "summary", exact=estimate.exact)
+        memory += int(min(estimate.memory, _MOST_MEMORY))
+        return Plan(value, key, answered, recorded, estimate.seconds, estimate.digits, estimate.seconds, memory)
+    summary = value._replace(view="summary")
     seconds = operation.summary_seconds(args) if estimate.exact else estimate.seconds
     if options.summary:
         if sum(map(len, literals)) > LONGEST_RECORDED:
             detail = f"The operands of a summary must have at most {LONGEST_RECORDED:,} characters together."
             raise _invalid(names[0], detail)
-        return Plan(summary, f"{key}?summary", *texts, seconds, summary_seconds=seconds)
+        return Plan(summary, f"{key}?summary", answered, recorded, seconds, summary_seconds=seconds)
     if estimate.digits > max_digits:
-        return Plan(summary, f"{key}?ends", *texts, seconds, summary_seconds=seconds, too_large=True)
-    memory = BASE_MEMORY + _MEMORY_PER_DIGIT * estimate.digits
-    return Plan(summary._replace(view="value"), key, *texts, estimate.seconds, estimate.digits, seconds, memory)
+        return Plan(summary, f"{key}?ends", answered, recorded, seconds, summary_seconds=seconds, too_large=True)
+    return Plan(value, key, answered, recorded, estimate.seconds, estimate.digits, seconds, memory)
 
 
 def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
@@ -224,23 +219,19 @@ def recorded_key(operation: str, recorded_input: str) -> str:
     return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
 
 
-def _key(operation: Calculable[Any], args: Any, precision: int, texts: tuple[str, str], suffix: str = "") -> str:
-    _, recorded = texts
+def _key_and_inputs(
+    operation: Calculable[Any], args: Any, precision: int, inputs: dict[str, int | str], suffix: str = ""
+) -> tuple[str, str, str]:
+    """Return the cache key, and the operands and options as JSON twice: for the answer, and for the history."""
+    shown = recorded = _encode(inputs)
+    if len(recorded) > LONGEST_RECORDED:
+        shown, recorded = (
+            _encode({name: _abbreviated(value, longest) for name, value in inputs.items()})
+            for longest in (_LONGEST_SHOWN, LONGEST_RECORDED)
+        )
     if ABBREVIATED in recorded:
-        return recorded_key(operation.name, recorded)
-    return operation.key(args, precision) + suffix
-
-
-def _inputs_json(inputs: dict[str, int | str]) -> tuple[str, str]:
-    """Return operands and options as JSON twice: as the answer shows them, and as the history stores them."""
-    text = _encode(inputs)
-    if len(text) <= LONGEST_RECORDED:
-        return text, text
-    shown, recorded = (
-        _encode({name: _abbreviated(value, longest) for name, value in inputs.items()})
-        for longest in (_LONGEST_SHOWN, LONGEST_RECORDED)
-    )
-    return shown, recorded
+        return recorded_key(operation.name, recorded), shown, recorded
+    return operation.key(args, precision) + suffix, shown, recorded
 
 
 def _abbreviated(operand: int | str, longest: int) -> int | str:

@@ -8,29 +8,23 @@ from pycalc.errors import ResultTooLarge
 from pycalc.services.calculations.planning import Request
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Estimate, Summarisable
-from pycalc.services.operations.expressions.operation import Evaluate, Expression
+from pycalc.services.operations.expressions.operation import Evaluate
 
 _EVALUATE = Evaluate(OPERATIONS)
-
-
-class SummaryCall(NamedTuple):
-    """A call of an operation that has summaries: its name and its operands."""
-
-    operation: str
-    input: dict[str, int | str]
 
 
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    ``call`` is a calculation with the same value, for which a client can request the first and last digits
-    (``view=summary``). It is set if the whole expression is one call of an operation with summaries, and the operands
-    are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100 counts as a call of ``pow``.
+    ``call`` is a calculation with the same value: an operation's name, and its operands by their names. A client can
+    request its first and last digits (``view=summary``). It is set if the whole expression is one call of an operation
+    with summaries, and the operands are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100
+    counts as a call of ``pow``.
     """
 
     expression: str
     estimate: Estimate
-    call: SummaryCall | None
+    call: tuple[str, dict[str, int | str]] | None
 
 
 def make_preview(request: Request) -> Preview:
@@ -41,27 +35,22 @@ def make_preview(request: Request) -> Preview:
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})
+    estimate: Estimate | ResultTooLarge
     try:
         estimate = _EVALUATE.estimate(expression, options.precision)
-    except ResultTooLarge:
-        call, of_call = _summarisable(expression)
-        if of_call is None:
-            raise
-        return Preview(expression.text, of_call, call)
-    call, _ = _summarisable(expression)
-    return Preview(expression.text, estimate, call)
-
-
-def _summarisable(expression: Expression) -> tuple[SummaryCall, Estimate] | tuple[None, None]:
-    """Return the ``call`` for an expression's preview and the estimate of the called operation.
-
-    Return ``(None, None)`` if the preview has no ``call``.
-    """
+    except ResultTooLarge as error:
+        estimate = error
+    call = of_call = None
     found = _EVALUATE.call(expression)
-    if found is None or not isinstance(OPERATIONS[found[0]], Summarisable):
-        return None, None
-    name, literals = found
-    operation = OPERATIONS[name]
-    names = [parameter.name for parameter in operation.parameters]
-    args = operation.parse(dict(zip(names, literals, strict=True)))
-    return SummaryCall(name, operation.input(args)), operation.estimate(args, operation.default_precision)
+    if found is not None and isinstance(OPERATIONS[found[0]], Summarisable):
+        name, literals = found
+        operation = OPERATIONS[name]
+        names = [parameter.name for parameter in operation.parameters]
+        args = operation.parse(dict(zip(names, literals, strict=True)))
+        call = name, operation.input(args)
+        of_call = operation.estimate(args, operation.default_precision)
+    if isinstance(estimate, ResultTooLarge):
+        if of_call is None:
+            raise estimate
+        estimate = of_call
+    return Preview(expression.text, estimate, call)

@@ -56,8 +56,7 @@ class ResultFinder:
             result = await self.look_up(plan.key, plan.seconds if plan.seconds <= INLINE_SECONDS else LOCAL_TIER)
         if result is not None:
             return Found(result, cached=True)
-        # With ``facts_only``, a result is marked ``cached`` even if it is computed below. The client got its text from
-        # an earlier response, so an earlier calculation made it. (``If-None-Match: *`` is no proof, but is believed.)
+        # ``If-None-Match: *`` is no proof that the client has got the text from an earlier response, but is believed.
         if plan.seconds <= INLINE_SECONDS:
             return Found(await self._compute(plan, caller), cached=facts_only)
         joined = self._single_flight.is_running(plan.key)

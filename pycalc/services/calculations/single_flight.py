@@ -80,8 +80,7 @@ Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the
 class Coordination:
     """Single flight among processes: the holder of a result's lease computes it, the others poll the shared cache.
 
-    Polling callers take no place in the queue for workers. They poll for at most five times the estimated duration and
-    half a second more, then they compute the result themselves.
+    Polling callers take no place in the queue for workers. After a bounded time, they compute the result themselves.
     """
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:

@@ -122,10 +122,7 @@ class Admission:
             self._release(holder)
 
     def _enqueue(self, request: _Request, user: bytes) -> str | None:
-        """Add a request to a user's queue. Return the reason if there is no room for it, else None.
-
-        If the queue is full, first displace another user's newest request, if the rules of ``Admission`` allow this.
-        """
+        """Add a request to a user's queue, by the rules of ``Admission``. Return the reason if there is no room."""
         waiting = len(self._waiting.get(user, ()))
         if waiting >= self._max_waiting_each:
             return "Too many of your computations are waiting"
@@ -133,20 +130,17 @@ class Admission:
             most = max(self._waiting, key=self._demand)
             if self._demand(most) <= (waiting + 1, self._running[user]):
                 return "Too many computations are waiting"
-            self._displace(self._waiting[most][-1], most)
+            displaced = self._waiting[most][-1]
+            self._dequeue(displaced, most)
+            # If ``granted`` is done, the request was cancelled, and its task has not run since.
+            if not displaced.users and not displaced.granted.done():
+                detail = "Too many computations are waiting, and most of them are yours"
+                displaced.granted.set_exception(self._refusal("displaced", detail))
         if not request.granted.done():  # if done, it has just been displaced
             self._waiting.setdefault(user, deque()).append(request)
             request.users.append(user)
             self.waiting += 1
         return None
-
-    def _displace(self, request: _Request, user: bytes) -> None:
-        """Remove a request from a user's queue. If it is in no other queue, refuse it."""
-        self._dequeue(request, user)
-        # If ``granted`` is done, the request was cancelled, and its task has not run since.
-        if not request.users and not request.granted.done():
-            detail = "Too many computations are waiting, and most of them are yours"
-            request.granted.set_exception(self._refusal("displaced", detail))
 
     def _dequeue(self, request: _Request, user: bytes) -> None:
         self._waiting[user].remove(request)

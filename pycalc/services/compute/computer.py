@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -62,7 +62,7 @@ class Computer:
         Workers return long results through files of the ``/proc`` file system, which must be mounted at ``proc``.
         Raises OSError if it is not.
         """
-        self._descriptors = proc / str(os.getpid()) / "fd"
+        self._descriptors = proc / str(os.getpid()) / "fd"  # workers open the files of this process by these paths
         if not self._descriptors.is_dir():
             raise OSError(f"worker processes hand results over through {proc}, which is not mounted here")
         self._metrics = metrics
@@ -123,18 +123,24 @@ class Computer:
         if plan.seconds > _MOST_DEADLINES * self.timeout and not in_steps:
             raise ComputationTimeout(f"This would take far longer than {self.timeout:g} s: ask for smaller operands.")
         async with self._worker_slot(caller, min(plan.seconds, self.timeout), plan.key) as result_fd:
-            file = self._path_of(result_fd)
+            file = str(self._descriptors / str(result_fd))
             if self._tracer.on:
                 returned = await self._in_worker(plan.memory, result_fd, timed, execute, task, file)
                 (text, facts), began_ns, ended_ns, process = returned
                 self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
             else:
                 text, facts = await self._in_worker(plan.memory, result_fd, execute, task, file)
-            return (_mapped(result_fd) if text is None else text), facts
+            if text is not None:
+                return text, facts
+            size = os.fstat(result_fd).st_size
+            if size <= LONG_BYTES:
+                return os.pread(result_fd, size, 0), facts
+            # A map needs no copy, but keeps a file descriptor open. So the many short results in the cache are copied.
+            return mmap.mmap(result_fd, size, access=mmap.ACCESS_READ), facts
 
     @asynccontextmanager
     async def _worker_slot(self, caller: Principal, seconds: float, key: str | None = None) -> AsyncIterator[int]:
-        """Return a context that holds a slot, and whose value is the descriptor of a new file for the result.
+        """Return a context that holds a slot. Its value is the descriptor of a new in-memory file for the result.
 
         The caller's quota is charged for the time in the context. ``seconds`` is an estimate of this time. It is
         reserved, so that a caller's concurrent computations stay within the quota. ``key`` is as for
@@ -142,12 +148,18 @@ class Computer:
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id, key):
-            with self.quota.reserved(caller, seconds), self._memory_file() as result_fd:
+            with self.quota.reserved(caller, seconds):
+                try:
+                    result_fd = os.memfd_create("pycalc-result")  # a file on disk would delay the syncs of other files
+                except OSError as error:
+                    self._metrics.compute_refused.labels("memory").inc()
+                    raise Overloaded("There is no memory for a long result now; retry in 5 s.", 5) from error
                 began = perf_counter()
                 try:
                     yield result_fd
                 finally:
                     self.quota.charge(caller, perf_counter() - began)
+                    os.close(result_fd)
 
     async def _ready_worker(self) -> None:
         """Start a worker, unless one has become idle in the last minute. Raises Unavailable if the start fails."""
@@ -164,12 +176,10 @@ class Computer:
             raise Unavailable("The computation could not be started; retry in 1 s.") from error
 
     async def _start_worker(self) -> None:
-        """Start a worker, or use one that anyio keeps idle.
-
-        If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
-        """
+        """Start a worker, or use one that anyio keeps idle."""
         starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
         try:
+            # If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
             await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
         except asyncio.CancelledError:
             # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
@@ -211,17 +221,14 @@ class Computer:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
         The function may use ``most_bytes`` of memory, but no more than one worker may take. If it needs more, the
-        worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts.
-
-        Raises ComputationTimeout at the limit of memory and at the deadline. At the deadline, the error has the partial
-        result from the file, if the file has a complete one. Raises Unavailable if the worker does not start or dies.
-        Raises the function's errors.
+        worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts. Raises the errors of the
+        function, Unavailable, and ComputationTimeout. At the deadline, the latter has the partial result in the file.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()
         try:
             with anyio.fail_after(self.timeout):
-                limits = (self.timeout, most_bytes, self._path_of(result_fd))
+                limits = (self.timeout, most_bytes, str(self._descriptors / str(result_fd)))
                 returned: T = await self._killable(limited, *limits, function, *args)
         except TimeoutError:
             detail = f"This was stopped after {self.timeout:g} s: ask for smaller operands."
@@ -262,34 +269,3 @@ class Computer:
             if not working.cancelled():
                 working.exception()  # asyncio logs an exception that nobody retrieves
             raise
-
-    def _path_of(self, descriptor: int) -> str:
-        """Return the path at which a worker can open the file that this process has open under ``descriptor``."""
-        return str(self._descriptors / str(descriptor))
-
-    @contextmanager
-    def _memory_file(self) -> Iterator[int]:
-        """Yield the descriptor of a new in-memory file for a worker's result. Raises Overloaded if none can be made.
-
-        A file on disk would delay the syncs of other files.
-        """
-        try:
-            result_fd = os.memfd_create("pycalc-result")
-        except OSError as error:
-            self._metrics.compute_refused.labels("memory").inc()
-            raise Overloaded("There is no memory for a long result now; retry in 5 s.", 5) from error
-        try:
-            yield result_fd
-        finally:
-            os.close(result_fd)
-
-
-def _mapped(result_fd: int) -> bytes | mmap.mmap:
-    """Return the text in a worker's result file: as a memory map if the text is long, else as a copy.
-
-    A map needs no copy, but keeps a file descriptor open. So the many short results in the cache are copied.
-    """
-    size = os.fstat(result_fd).st_size
-    if size <= LONG_BYTES:
-        return os.pread(result_fd, size, 0)
-    return mmap.mmap(result_fd, size, access=mmap.ACCESS_READ)

@@ -157,11 +157,8 @@ class HistoryPoller:
             del self._subscribers[user_id]
 
     def _horizon(self) -> bytes:
-        """Return the id below which calculations may be read.
-
-        With several processes, the time in this id is HOLD_BACK_SECONDS ago. With one process, that time is in the
-        future, so that only calculations dated by a wrong clock are left out.
-        """
+        """Return the id below which calculations may be read."""
+        # With one process, the time in the id is in the future: only calculations dated by a wrong clock are left out.
         now_ms = self._clock_ns() // 1_000_000
         return first_id_of_ms(now_ms - round(HOLD_BACK_SECONDS * 1000) if self._shared else now_ms + 2 * AHEAD_MS)
 

@@ -43,11 +43,6 @@ class OutboxGauges:
         self._gauge.set(backlog)
         self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
 
-    async def refresh(self) -> None:
-        """Read the oldest row and set both gauges; raises StoreUnavailable if the database does not answer."""
-        oldest = await self._outbox.pending(1)
-        await self.show_oldest(oldest, more=bool(oldest))
-
     async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Set both gauges from the oldest rows of the outbox.
 
@@ -59,17 +54,13 @@ class OutboxGauges:
             self._count_due = self._clock()
             self.show(oldest, len(oldest))
             return
-        if self._clock() >= self._count_due:
-            await self._count()
+        if (began := self._clock()) >= self._count_due:
+            try:
+                self._backlog = await self._outbox.backlog()
+            except StoreUnavailable as error:  # a count that takes too long must not keep the relay from publishing
+                _log.warning("the waiting events can't be counted", error=str(error))
+            self._count_due = self._clock() + max(_COUNT_SECONDS, _PAUSE_FACTOR * (self._clock() - began))
         self.show(oldest, max(self._backlog, len(oldest)))
-
-    async def _count(self) -> None:
-        began = self._clock()
-        try:
-            self._backlog = await self._outbox.backlog()
-        except StoreUnavailable as error:  # a count that takes too long must not keep the relay from publishing
-            _log.warning("the waiting events can't be counted", error=str(error))
-        self._count_due = self._clock() + max(_COUNT_SECONDS, _PAUSE_FACTOR * (self._clock() - began))
 
     def note_removed(self, count: int) -> None:
         """Subtract ``count`` deleted rows from the estimated number of rows in the outbox."""

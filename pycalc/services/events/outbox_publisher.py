@@ -43,7 +43,19 @@ class OutboxPublisher:
         unsent = entries
         if self._unremoved:
             unsent = [entry for entry in entries if self._unremoved.get(entry.seq) != entry.row.id]
-        reasons = await self._send(unsent)
+        reasons: Mapping[bytes, str] = {}  # of the refused events, by event id
+        if unsent:
+            began_ns = time_ns()
+            try:
+                await self._stream.publish([event_of(entry.row) for entry in unsent])
+            except EventsRefused as error:
+                reasons = error.refused
+                if not self._schedule:  # log once for a burst of refusals
+                    examples = sorted(set(reasons.values()))[:5]
+                    _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
+            if self._tracer.on:
+                record_each(self._tracer, "publish", "send", (entry.row.traceparent for entry in unsent), began_ns)
+            self._metrics.events_published.inc(len(unsent) - len(reasons))
         self._unremoved = {entry.seq: entry.row.id for entry in entries if entry.row.id not in reasons}
         removed = len(self._unremoved)
         if removed:
@@ -61,21 +73,3 @@ class OutboxPublisher:
             self._metrics.dead_letters.labels("relay").inc(len(dead_letters))
             _log.error("events dead-lettered", count=len(dead_letters), reasons=sorted(set(given_up.values()))[:5])
         return removed + len(given_up)
-
-    async def _send(self, entries: Sequence[OutboxRow]) -> Mapping[bytes, str]:
-        """Publish the events of rows. Return the reasons for refused events, by event id."""
-        if not entries:
-            return {}
-        reasons: Mapping[bytes, str] = {}
-        began_ns = time_ns()
-        try:
-            await self._stream.publish([event_of(entry.row) for entry in entries])
-        except EventsRefused as error:
-            reasons = error.refused
-            if not self._schedule:  # log once for a burst of refusals
-                examples = sorted(set(reasons.values()))[:5]
-                _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
-        if self._tracer.on:
-            record_each(self._tracer, "publish", "send", (entry.row.traceparent for entry in entries), began_ns)
-        self._metrics.events_published.inc(len(entries) - len(reasons))
-        return reasons

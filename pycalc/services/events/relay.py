@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
+from uuid import uuid4
 
 from structlog import get_logger
 
@@ -21,7 +22,6 @@ from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.events import retry_schedule
-from pycalc.services.events.lease import OutboxLease
 from pycalc.services.events.outbox_gauges import OutboxGauges
 from pycalc.services.events.outbox_publisher import OutboxPublisher
 from pycalc.services.events.retry_schedule import RetrySchedule
@@ -33,6 +33,7 @@ _FIRST_BATCH = _BATCH // 16
 _SHRINK, _GROW = 4, 2  # after a failure of the stream the next batch is a quarter as large; a success doubles it
 _GATHER_SECONDS = 0.02  # pause between two batches, because a few large batches cost less than many small ones
 _LONGEST_BACKOFF = 30.0
+_LEASE_SECONDS = 10.0  # the lease expires after this time unless its holder renews it
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
@@ -67,7 +68,8 @@ class Relay:
         self._backoff = backoff
         self._clock = clock
         self._failed = metrics.relay_failures
-        self._lease = OutboxLease(outbox, clock)
+        self._owner = uuid4().bytes
+        self._held_until = 0.0  # when this relay's lease expires, by its own clock
         self._gauges = OutboxGauges(outbox, metrics, clock)
         self._schedule = RetrySchedule(try_seconds, clock)
         self._publisher = OutboxPublisher(outbox, stream, metrics, self._schedule, tracer)
@@ -78,16 +80,18 @@ class Relay:
         self._batch = _BATCH
         self._retry_batch = _BATCH
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
-        metrics.relay_leading.set_function(self._leads)  # a scrape in another thread may call this at once
+        # An outbox that is not shared has no other relay, so an idle relay lets its lease expire. A scrape in another
+        # thread may call the function at once, so this comes last.
+        metrics.relay_leading.set_function(lambda: self._holds_lease or not (shared or self._runner.done()))
+
+    @property
+    def _holds_lease(self) -> bool:
+        return self._held_until > self._clock()
 
     def wake(self) -> None:
         """Tell the relay that the outbox has new rows. A relay on standby leaves them to the holder of the lease."""
-        if self._lease.held or not self._shared:
+        if self._holds_lease or not self._shared:
             self._work.set()
-
-    def _leads(self) -> bool:
-        # An outbox that is not shared has no other relay, so an idle relay lets its lease expire.
-        return self._lease.held or not (self._shared or self._runner.done())
 
     async def ping(self) -> None:
         """Raise StreamUnavailable if the relay has ended or the stream refuses some events."""
@@ -103,11 +107,17 @@ class Relay:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._runner, _OUTBOX_DRAIN_SECONDS)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._lease.release(), _RELEASE_SECONDS)
+            await asyncio.wait_for(self._release_lease(), _RELEASE_SECONDS)
+
+    async def _release_lease(self) -> None:
+        """Release the lease to other relays. Ignore a failure, because the lease expires by itself."""
+        self._held_until = 0.0
+        with suppress(Exception):
+            await self._outbox.release(self._owner)
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            poll = (_POLL_SECONDS if self._lease.held else _STANDBY_SECONDS) if self._shared else None
+            poll = (_POLL_SECONDS if self._holds_lease else _STANDBY_SECONDS) if self._shared else None
             await wait_until_set(self._work, _STANDBY_SECONDS if self._schedule else poll)
             self._work.clear()
             try:
@@ -123,15 +133,17 @@ class Relay:
 
     async def _lead(self, seconds: float = _RENEW_BELOW_SECONDS) -> bool:
         """Acquire the lease, or renew it if it expires within ``seconds``. Return whether this relay holds it."""
-        if self._lease.seconds_left < seconds:
-            renewal = self._lease.held
-            acquired = await self._lease.acquire()
+        began = self._clock()  # read before the call, so that the lease ends here before it ends in the database
+        if self._held_until - began < seconds:
+            renewal = began < self._held_until
+            acquired = await self._outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
+            self._held_until = began + _LEASE_SECONDS if acquired else 0.0
             if not renewal:
                 self._batch = min(self._batch, _FIRST_BATCH)
             if not acquired:
                 self._gauges.show([])
                 self._schedule.clear()
-        return self._lease.held
+        return self._holds_lease
 
     async def _publish_batch(self) -> bool:
         """Publish the oldest events and due retries, if this relay holds the lease. Return whether to go on at once."""
@@ -146,9 +158,18 @@ class Relay:
         removed = await self._publish(fresh)
         if fresh:
             self._batch = min(_BATCH, _GROW * self._batch)
-        removed += await self._retry(due[: self._retry_batch])
+        due = due[: self._retry_batch]
+        try:
+            removed += await self._publish(due)
+            if due:
+                self._retry_batch = min(_BATCH, _GROW * self._retry_batch)
+        except StreamUnavailable as error:  # postpones only the retries
+            self._failed.inc()
+            _log.warning("refused events can't be retried now", error=str(error), count=len(due))
+            self._schedule.put_off()
+            self._retry_batch = max(1, len(due) // _SHRINK)
         self._gauges.note_removed(removed)
-        if not more and self._lease.held:
+        if not more and self._holds_lease:
             self._gauges.show(entries if removed < len(entries) else (), len(entries) - removed)
         return more and removed > 0
 
@@ -158,35 +179,19 @@ class Relay:
             return 0
         return await self._publisher.publish(entries)
 
-    async def _retry(self, entries: Sequence[OutboxRow]) -> int:
-        """Publish refused events again as ``_publish`` does. A failure of the stream postpones only the retries."""
-        try:
-            removed = await self._publish(entries)
-        except StreamUnavailable as error:
-            self._failed.inc()
-            _log.warning("refused events can't be retried now", error=str(error), count=len(entries))
-            self._schedule.put_off()
-            self._retry_batch = max(1, len(entries) // _SHRINK)
-            return 0
-        if entries:
-            self._retry_batch = min(_BATCH, _GROW * self._retry_batch)
-        return removed
-
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile.
-
-        After a failure of the stream, release the lease and make the next batch smaller.
-        """
+        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile."""
         self._failures += 1
         self._failed.inc()
         delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)
         _log.warning("events were not published", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         if isinstance(error, StreamUnavailable):
             self._batch = max(1, self._batch // _SHRINK)
-            await self._lease.release()  # another relay may reach its broker, or have working credentials
+            await self._release_lease()  # another relay may reach its broker, or have working credentials
         end = self._clock() + delay
         while not self._closing.is_set() and (left := end - self._clock()) > 0:
             with suppress(Exception):  # a failure makes only the gauges stale
-                await self._gauges.refresh()
+                oldest = await self._outbox.pending(1)
+                await self._gauges.show_oldest(oldest, more=bool(oldest))
             await wait_until_set(self._closing, min(left, _REFRESH_SECONDS))
         self._work.set()

@@ -17,8 +17,6 @@ _BATCH = 1_000
 async def republish(outbox: RefillableOutbox) -> AsyncIterator[int]:
     """Put the lost events of the last 13 days back into the outbox. Yield their number after each transaction.
 
-    An older event might be counted twice, because the database forgets the ids of counted events after 14 days.
-
     An event is lost if it is neither in the outbox, nor counted, nor a dead letter. This includes an event that was
     published a moment ago: consumers see it twice, with the same id. Raises StoreUnavailable if the database does not
     answer.

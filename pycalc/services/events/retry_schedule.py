@@ -46,11 +46,7 @@ class RetrySchedule:
         self._waiting.clear()
 
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Forget the rows that are no longer in the outbox.
-
-        ``oldest`` must be the oldest rows of the outbox. Set ``more`` if the outbox may have more rows: then all rows
-        after ``oldest`` are kept.
-        """
+        """Forget rows that have left the outbox. ``oldest`` are its oldest rows; ``more`` keeps all rows after them."""
         seqs = {entry.seq for entry in oldest}
         last = max(seqs, default=0)
         self._waiting = {seq: refusal for seq, refusal in self._waiting.items() if seq in seqs or (more and seq > last)}

@@ -37,8 +37,7 @@ _log = get_logger(__name__)
 class UsageConsumer:
     """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
-    After a crash between these two steps, the stream delivers the batch again, but the database counts no event twice
-    (ADR 17).
+    After a crash between these two steps, the stream delivers the batch again, but no event counts twice (ADR 17).
     """
 
     def __init__(
@@ -109,10 +108,7 @@ class UsageConsumer:
         return False
 
     async def _process(self, deliveries: Sequence[Delivery]) -> None:
-        """Count the valid events of this service, and store the other messages as dead letters.
-
-        If MAX_DEAD_LETTERS are stored already, only count and log the other messages.
-        """
+        """Count the valid events of this service. Store other messages as dead letters, up to MAX_DEAD_LETTERS."""
         began_ns = time_ns()
         uses: list[Use] = []
         dead_letters: list[DeadLetter] = []
@@ -122,7 +118,11 @@ class UsageConsumer:
                     raise ValueError("not an event of this service")
                 uses.append(use_of(delivery.event))
             except ValueError as error:
-                dead_letters.append(_dead_letter(delivery, str(error)))
+                event = delivery.event
+                event_id, payload = (None, delivery.raw) if event is None else (event.id, event.payload)
+                content, reason = payload[:_PAYLOAD_BYTES], str(error)
+                letter = DeadLetter(0, "consumer", event_id, delivery.origin, reason, content, now_ms())
+                dead_letters.append(letter)
         counted = await self._usage.count(uses) if uses else 0
         self._metrics.events_consumed.inc(counted)
         self._metrics.events_repeated.inc(len(uses) - counted)
@@ -156,12 +156,6 @@ class UsageConsumer:
     def _recovered(self) -> bool:
         """Return whether there was no failure in the last 40 s."""
         return self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
-
-
-def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
-    event = delivery.event
-    event_id, payload = (None, delivery.raw) if event is None else (event.id, event.payload)
-    return DeadLetter(0, "consumer", event_id, delivery.origin, reason, payload[:_PAYLOAD_BYTES], now_ms())
 
 
 class UsageReader:

@@ -7,8 +7,9 @@ import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from time import thread_time
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pycalc.db.base import HistoryStore, UserStore
 from pycalc.errors import Forbidden
@@ -29,12 +30,7 @@ _PAUSE_FACTOR = 8  # the pause after a read is this multiple of the loop's time 
 _LONGEST_PAUSE = 0.1  # seconds
 
 
-class _Row(Protocol):
-    @property
-    def id(self) -> bytes: ...
-
-
-Row = TypeVar("Row", bound=_Row)
+Row = TypeVar("Row", HistoryRow, AuditEntry)
 
 
 class ExportFormat(NamedTuple, Generic[Row]):
@@ -63,9 +59,8 @@ AUDIT_FORMATS: dict[str, ExportFormat[AuditEntry]] = _formats(encode_entry, AUDI
 class Exports:
     """Exports of records as files, with a concurrency limit in total and per user.
 
-    Only one export at a time reads from the database. Before the next read, there is a pause. The pause is proportional
-    to the time that the event loop spent on other work during the last read. So exports are slow on a busy service and
-    fast on an idle one.
+    Only one export at a time reads from the database, and pauses before each read in proportion to the event loop's
+    other work. So exports are slow on a busy service and fast on an idle one.
     """
 
     def __init__(
@@ -112,12 +107,9 @@ class Exports:
             if not (await identify()).is_admin and caller.is_admin:
                 raise Forbidden("Only an admin may read other users' history.")
 
-        def read(before: bytes | None, size: int) -> Awaitable[list[HistoryRow]]:
-            return self._history.page(history_filter, before, size)
-
+        read = partial(self._history.page, history_filter)
         before = cursor_id(selection.cursor)
-        pages = self.records(caller, require_rights, read, export_format, before, limit)
-        async with aclosing(pages):
+        async with aclosing(self.records(caller, require_rights, read, export_format, before, limit)) as pages:
             async for page in pages:
                 yield page
 

@@ -24,13 +24,6 @@ class HistorySelection(NamedTuple):
     user: str | None = None  # an account's name or id
 
 
-class Page(NamedTuple):
-    """A page of calculations."""
-
-    text: str  # the page as JSON, in the form of the model HistoryPage
-    next_cursor: str | None  # None for the last page
-
-
 async def filter_of(selection: HistorySelection, caller: Principal, users: UserStore) -> HistoryFilter:
     """Return the store's filter for a selection, without its cursor. Raises the errors of ``visible_user_ids``."""
     since_ms, until_ms = (None if moment is None else unix_ms(moment) for moment in (selection.since, selection.until))
@@ -62,16 +55,15 @@ class HistoryReader:
             raise NotFound("There is no such calculation.")
         return row
 
-    async def page(self, caller: Principal, selection: HistorySelection, limit: int) -> Page:
-        """Return up to ``limit`` of the selected calculations, newest first.
+    async def page(self, caller: Principal, selection: HistorySelection, limit: int) -> tuple[str, str | None]:
+        """Return up to ``limit`` of the selected calculations, newest first, and the cursor of the next page, if any.
 
-        Raises InvalidInput for a malformed cursor, and the errors of ``visible_user_ids``.
+        The calculations are a HistoryPage as JSON. Raises InvalidInput for a malformed cursor, and the errors of
+        ``visible_user_ids``.
         """
         history_filter = await filter_of(selection, caller, self._users)
         rows = await self._history.page(history_filter, cursor_id(selection.cursor), limit + 1)
-        next_cursor, member = None, "null"
-        if len(rows) > limit:
-            next_cursor = cursor_of(rows[limit - 1].id)
-            member = f'"{next_cursor}"'
+        next_cursor = cursor_of(rows[limit - 1].id) if len(rows) > limit else None
+        member = "null" if next_cursor is None else f'"{next_cursor}"'
         items = ",".join(map(encode_item, rows[:limit]))
-        return Page(f'{{"items":[{items}],"next_cursor":{member},"role":"{caller.role.value}"}}', next_cursor)
+        return f'{{"items":[{items}],"next_cursor":{member},"role":"{caller.role.value}"}}', next_cursor

@@ -1,8 +1,7 @@
 """Group commit of the history: a calculation is answered only after its transaction is durable (ADR 5).
 
-Rows that arrive during a commit form the next commit, up to its largest size, so no timer delays a row. The queue is
-bounded by rows, bytes and age. A row that reaches the largest age leaves the queue, and its caller gets an error. A row
-whose caller is cancelled stays in the queue.
+Rows that arrive during a commit form the next commit, up to its largest size, so no timer delays a row. A row whose
+caller is cancelled stays in the queue.
 """
 
 from __future__ import annotations
@@ -115,11 +114,7 @@ class Recorder:
             self._file.require()
 
     async def ping(self) -> None:
-        """Raise StoreUnavailable if rows can't be recorded now.
-
-        Rows can't be recorded if a commit has lasted longer than ``max_age``, if the database's file has a problem, if
-        the last write failed because of the database, or if the task has ended.
-        """
+        """Raise StoreUnavailable if rows can't be recorded now, or no write has succeeded since the database failed."""
         if self._file is not None:
             self._file.require()
         hangs = monotonic() - self._commit_began > self._max_age
@@ -173,10 +168,7 @@ class Recorder:
         self._loop.call_later(self._max_age / 16, self._watch)
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Commit a batch, if possible in one transaction.
-
-        Complete the future of each entry, with an error if the entry failed.
-        """
+        """Commit a batch, if possible in one transaction, and complete the future of each entry."""
         started, began_ns = perf_counter(), time_ns()
         batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]
@@ -199,11 +191,7 @@ class Recorder:
         self._committed(rows)
 
     async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
-        """Handle the error of a batch's commit.
-
-        If idempotency keys were taken, fail their entries, and commit the others. If the database is unavailable, fail
-        all entries. After any other error, commit each entry on its own, so that only those at fault fail.
-        """
+        """Handle the error of a batch's commit: fail the entries at fault, or all if the database is unavailable."""
         if isinstance(error, KeysTaken):
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
             for entry in taken:
@@ -216,7 +204,7 @@ class Recorder:
             _log.warning("commit failed", rows=sum(len(entry.rows) for entry in batch), error=str(error))
             self._fail()
         elif len(batch) > 1:
-            for entry in batch:
+            for entry in batch:  # each on its own, so that only those at fault fail
                 await self._commit([entry])
             return
         else:
@@ -261,10 +249,13 @@ def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
     entries would have to be committed one by one.
     """
     last = {entry.key.id: entry for entry in batch if entry.key is not None}
-    kept = [entry for entry in batch if entry.key is None or last[entry.key.id] is entry]
-    if len(kept) < len(batch):
-        for entry in batch:
-            if entry.key is not None and last[entry.key.id] is not entry and not entry.done.done():
-                taken = KeysTaken("A later request of this commit has the Idempotency-Key.", frozenset({entry.key.id}))
-                entry.done.set_exception(taken)
+    if not last:
+        return batch
+    kept = []
+    for entry in batch:
+        if entry.key is None or last[entry.key.id] is entry:
+            kept.append(entry)
+        elif not entry.done.done():
+            taken = KeysTaken("A later request of this commit has the Idempotency-Key.", frozenset({entry.key.id}))
+            entry.done.set_exception(taken)
     return kept

@@ -179,11 +179,8 @@ class Retention:
         Erasure begins after ``settling_seconds``, when all processes have committed the account's queued rows.
         """
         delay = self._settling_seconds if account.erase else 0.0
-        self._loop.call_later(delay, self._forget_soon, account)
-
-    def _forget_soon(self, account: DeletedAccount) -> None:
-        self._just_deleted.append(account)
-        self._wake.set()
+        self._loop.call_later(delay, self._just_deleted.append, account)
+        self._loop.call_later(delay, self._wake.set)
 
     async def aclose(self) -> None:
         """Finish the current batch, and stop."""
@@ -252,11 +249,7 @@ class Retention:
                 await self._pause(_PAUSE_SECONDS)
 
     async def _forget_account(self, account: DeletedAccount) -> None:
-        """Erase a deleted account's history and totals, or make its history anonymous, as far as this is possible now.
-
-        Take the account off the list of deleted accounts if no more of its rows can be recorded, and no more of its
-        events can be counted.
-        """
+        """Erase a deleted account's history and totals, or make its history anonymous, as far as now possible."""
         user_id = account.user_id
         if account.erase:
             while gone := await self._history.prune(self._settled(), BATCH, user_id):
@@ -271,15 +264,11 @@ class Retention:
             while last is not None and (last := await self._deleted_accounts.anonymize(user_id, last, BATCH)):
                 await self._pause(_PAUSE_SECONDS)
             finished = account.deleted_ms < await _ms_before(self._history, LAST_ROWS)
-        if finished:
+        if finished:  # no more rows can be recorded, and no more events counted
             await self._deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
-        """Delete the oldest rows of a user's history beyond the quota.
-
-        Rows of the last ``settling_seconds`` are kept for now. If some of them exceed the quota, the history is
-        examined again later.
-        """
+        """Delete the oldest rows of a user's history beyond the quota, but no rows of the last ``settling_seconds``."""
         quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)
         if oldest is None:
@@ -288,7 +277,7 @@ class Retention:
         while gone := await self._history.prune(min(oldest, settled), BATCH, user_id):
             await self._deleted(gone)
         if settled < oldest and user_id not in self._due_later:
-            self._due_later.add(user_id)
+            self._due_later.add(user_id)  # some of the newer rows exceed the quota too
             self._loop.call_later(self._settling_seconds, self._measure_settled, user_id)
 
     def _settled(self) -> bytes:
@@ -300,15 +289,12 @@ class Retention:
         self._measure(user_id)
 
     async def _oldest_kept(self, user_id: bytes, quota: int) -> bytes | None:
-        """Return the id of the oldest row that fits into a user's quota, or None if all rows fit.
-
-        The newest row always counts as fitting, even if it alone exceeds the quota.
-        """
+        """Return the id of the oldest row that fits into a user's quota, or None if all rows fit."""
         weight, oldest = 0, None
         while sizes := await self._history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
                 weight += _weight(row.characters)
-                if weight > quota and oldest is not None:
+                if weight > quota and oldest is not None:  # the newest row always counts as fitting
                     return oldest
                 oldest = row.id
             await self._pause(_READ_PAUSE_SECONDS)

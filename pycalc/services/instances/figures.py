@@ -25,7 +25,7 @@ _SERIES = (
 
 def figures_of(metrics: Metrics, compute_workers: int) -> Figures:
     """Return the present key figures. ``compute_workers`` is the largest number of worker processes."""
-    families = list(metrics.registry.restricted_registry(_SERIES).collect())
+    families = metrics.registry.restricted_registry(_SERIES).collect()
     samples = [sample for family in families for sample in family.samples]
     value = {sample.name: sample.value for sample in samples if not sample.labels}
     reserve = int(value["pycalc_disk_reserve_bytes"])

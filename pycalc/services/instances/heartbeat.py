@@ -17,7 +17,6 @@ from pycalc.errors import StoreUnavailable
 from pycalc.models.ids import now_ms
 from pycalc.models.service import Figures
 
-_SECONDS = 10.0
 STALE_MS = 60_000  # a process without a report for this long counts as ended
 
 _log = get_logger(__name__)
@@ -27,7 +26,7 @@ class Heartbeat:
     """A task that stores the state of this process at its start and then every 10 s."""
 
     def __init__(
-        self, store: InstanceStore, command: str, figures: Callable[[], Figures], *, seconds: float = _SECONDS
+        self, store: InstanceStore, command: str, figures: Callable[[], Figures], *, seconds: float = 10.0
     ) -> None:
         """Start the task. ``command`` is the command that this process runs: serve, relay or consume."""
         self._store = store

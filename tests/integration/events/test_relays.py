@@ -93,8 +93,8 @@ async def test_order_is_kept_by_user_whoever_publishes(outboxes: list[SqlOutboxS
         await history.append(rows)
         recorded += rows
         if number % 20 == 10:
-            await until(lambda: any(relay._lease.held for relay in relays), "one of them leads")
-            leader = next(relay for relay in relays if relay._lease.held)
+            await until(lambda: any(relay._holds_lease for relay in relays), "one of them leads")
+            leader = next(relay for relay in relays if relay._holds_lease)
             await leader.aclose()
             place = relays.index(leader)
             relays[place] = Relay(outboxes[place], stream, Metrics(), shared=True)
