@@ -76,23 +76,21 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
             return False
         if id(node) not in varying:
             return True
-        return all(map(fits, children(node))) and _has_operator(node, [size(child) for child in children(node)])
+        if not all(map(fits, children(node))):
+            return False
+        sizes = [size(child) for child in children(node)]
+        match node:
+            case Chain():
+                whole = not any(each.places for each in sizes) and all(step.operator != "/" for step in node.steps)
+                short = sum(each.bits + each.places for each in sizes) <= FOLDED_BITS
+                return short and (whole or all(step.operator not in ("//", "%") for step in node.steps))
+            case Exponentiation():
+                return not sizes[1].places and sizes[1].low is not None and sizes[1].low >= 0
+            case Modulo():
+                return not (sizes[0].places or sizes[1].places) and sizes[1].low is not None and sizes[1].low >= 1
+        return True
 
     return fits(loop.body)
-
-
-def _has_operator(node: Node, sizes: Sequence[Size]) -> bool:
-    """Return whether a column can be made for a node with operands of these sizes."""
-    match node:
-        case Chain():
-            whole = not any(size.places for size in sizes) and all(step.operator != "/" for step in node.steps)
-            short = sum(size.bits + size.places for size in sizes) <= FOLDED_BITS
-            return short and (whole or all(step.operator not in ("//", "%") for step in node.steps))
-        case Exponentiation():
-            return not sizes[1].places and sizes[1].low is not None and sizes[1].low >= 0
-        case Modulo():
-            return not (sizes[0].places or sizes[1].places) and sizes[1].low is not None and sizes[1].low >= 1
-    return True
 
 
 def joined(loop: Loop, column: Column) -> Value:
@@ -109,10 +107,7 @@ def joined(loop: Loop, column: Column) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class ValueColumns:
-    """The columns of exact values for a block of values of a loop's variable.
-
-    A division by zero raises ZeroDivisionError.
-    """
+    """The columns of exact values for a block of a loop's terms. A division by zero raises ZeroDivisionError."""
 
     indices: Column  # the values of the variable
     varying: set[int]  # the ids of the nodes that depend on the variable
@@ -124,10 +119,21 @@ class ValueColumns:
         """Return the column of a node's values."""
         if id(node) not in self.varying:
             return [self.alone(node)] * len(self.indices)
-        if isinstance(node, Variable):
-            return self.indices
         operands = children(node)
-        column = self._computed(node, [self.of(operand) for operand in operands])
+        match node:
+            case Variable():
+                return self.indices
+            case Negation(_, operand):
+                column = list(map(operator.neg, self.of(operand)))
+            case Chain():
+                column = self.exact(node, len(node.steps))
+            case Exponentiation():
+                column = list(map(pow, *map(self.of, operands)))
+            case Modulo():
+                column = list(map(operator.mod, *map(self.of, operands)))
+            case _:
+                columns = map(self.of, operands)
+                column = [self.arithmetic.value(node, values) for values in zip(*columns, strict=True)]
         # Whole numbers among fractions, such as some values of ``max(i, 9) / 2``, become integers.
         divides = isinstance(node, Chain) and any(step.operator == "/" for step in node.steps)
         if divides or any(self.size(operand).places for operand in operands):
@@ -135,35 +141,16 @@ class ValueColumns:
         return column
 
     def exact(self, node: Chain, steps: int) -> Column:
-        """Return the column of the first ``steps`` steps of a chain. All their operands must be whole numbers."""
-        operands = children(node)[: steps + 1]
-        return self._chain(Chain(node.position, node.first, node.steps[:steps]), [self.of(each) for each in operands])
-
-    def _computed(self, node: Node, operands: Sequence[Column]) -> Column:
-        match node:
-            case Negation():
-                return list(map(operator.neg, operands[0]))
-            case Chain():
-                return self._chain(node, operands)
-            case Exponentiation():
-                return list(map(pow, *operands))
-            case Modulo():
-                return list(map(operator.mod, *operands))
-        return [self.arithmetic.value(node, values) for values in zip(*operands, strict=True)]
-
-    def _chain(self, node: Chain, operands: Sequence[Column]) -> Column:
-        column = operands[0]
-        for step, operand in zip(node.steps, operands[1:], strict=True):
+        """Return the column of the first ``steps`` steps of a chain."""
+        column, *operands = [self.of(operand) for operand in children(node)[: steps + 1]]
+        for step, operand in zip(node.steps[:steps], operands, strict=True):
             column = list(map(_STEPS[step.operator], column, operand))
         return column
 
 
 @dataclass(frozen=True, slots=True)
 class ResidueColumns:
-    """The columns of residues modulo ``modulus``, for a block of values of a loop's variable.
-
-    A divisor without an inverse raises ZeroDivisionError.
-    """
+    """The columns of residues for a block of a loop's terms. A divisor without an inverse raises ZeroDivisionError."""
 
     values: ValueColumns
     modulus: Value

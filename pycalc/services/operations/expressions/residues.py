@@ -18,12 +18,7 @@ from pycalc.services.operations.expressions.nodes import (
     exact_steps,
 )
 from pycalc.services.operations.expressions.problems import undefined
-from pycalc.services.operations.expressions.sizer import (
-    MOST_EXPONENT_BITS,
-    by_euler,
-    exponent_too_large,
-    is_short_exponent,
-)
+from pycalc.services.operations.expressions.sizer import by_euler, is_short_exponent
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, size_of
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
@@ -116,15 +111,13 @@ class Residues:
     def _power(self, node: Exponentiation) -> Value:
         if not is_short_exponent(node.exponent):
             size = self._evaluation.size(node.exponent)
-            if by_euler(size, size_of(mpz(self._reduced))):
+            if by_euler(node.exponent.position, size, size_of(mpz(self._reduced))):
                 # With φ, the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
                 # e >= log2 m (Euler). So e mod φ is computed instead of e. The two residues of a verification compute
                 # it in different ways, modulo φ and modulo φ·``factor``, so that an error in it is detected.
                 order = totient(self._reduced)
                 reduced = Residues(self._evaluation, order, self._factor, verified=order).of(node.exponent) % order
                 return pow(self.of(node.base), reduced + order, self._modulus)
-            if size.bits > MOST_EXPONENT_BITS:
-                raise exponent_too_large(node.exponent.position)
         exponent = self._evaluation.value(node.exponent)
         if not is_whole(exponent):
             return self._exact(node)
