@@ -7,14 +7,12 @@ A column is the list of a node's values for a block of values of the loop's vari
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
-from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
+from pycalc.services.operations.expressions.arithmetic import Arithmetic
 from pycalc.services.operations.expressions.nodes import (
-    Call,
     Chain,
     Exponentiation,
     Loop,
@@ -23,17 +21,15 @@ from pycalc.services.operations.expressions.nodes import (
     Node,
     Variable,
     children,
-    exact_steps,
 )
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, Enclosed, Size
-from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest, residue_of
-from pycalc.services.operations.numbers.texts import inverse
+from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest
 
 BLOCK = 256  # terms; a column of the longest values takes some 0.1 MB
 LEAST_TERMS = 16  # a shorter loop is evaluated sooner than its sizes are found
 
 Column = list[Value]
-_STEPS: Mapping[str, Callable[[Any, Any], Any]] = {
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -144,47 +140,5 @@ class ValueColumns:
         """Return the column of the first ``steps`` steps of a chain."""
         column, *operands = [self.of(operand) for operand in children(node)[: steps + 1]]
         for step, operand in zip(node.steps[:steps], operands, strict=True):
-            column = list(map(_STEPS[step.operator], column, operand))
+            column = list(map(OPERATORS[step.operator], column, operand))
         return column
-
-
-@dataclass(frozen=True, slots=True)
-class ResidueColumns:
-    """The columns of residues for a block of a loop's terms. A divisor without an inverse raises ZeroDivisionError."""
-
-    values: ValueColumns
-    modulus: Value
-    alone: Callable[[Node], Value]  # returns the residue of a node that does not depend on the variable
-    call: Callable[[Call, Sequence[Value]], Value]  # returns the residue of a call of an operation
-
-    def of(self, node: Node) -> Column:
-        """Return the column of a node's residues."""
-        if id(node) not in self.values.varying:
-            return [self.alone(node)] * len(self.values.indices)
-        match node:
-            case Negation(_, operand):
-                return self._reduced(map(operator.neg, self.of(operand)))
-            case Chain():
-                return self._chain(node)
-            case Exponentiation(_, base, exponent):
-                return list(map(pow, self.of(base), self.values.of(exponent), repeat(self.modulus)))
-            case Call(_, name, arguments) if name not in BUILT_IN:
-                columns = map(self.values.of, arguments)
-                return [self.call(node, values) for values in zip(*columns, strict=True)]
-        return [residue_of(value, self.modulus) for value in self.values.of(node)]
-
-    def _chain(self, node: Chain) -> Column:
-        exact = exact_steps(node)
-        column = self._reduced(self.values.exact(node, exact)) if exact else self.of(node.first)
-        for step in node.steps[exact:]:
-            operand = self.of(step.operand)
-            if step.operator == "/":
-                if self.modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
-                    raise ZeroDivisionError
-                column = self._reduced(map(operator.mul, column, map(inverse, operand, repeat(self.modulus))))
-            else:
-                column = self._reduced(map(_STEPS[step.operator], column, operand))
-        return column
-
-    def _reduced(self, column: Iterable[Value]) -> Column:
-        return list(map(operator.mod, column, repeat(self.modulus)))
