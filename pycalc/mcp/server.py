@@ -49,10 +49,7 @@ class ToolServer:
         self._backend_of = backend_of
         self._most_inline = most_inline
         self._tools = make_tools(most_inline)
-
-    def server(self) -> Server[Any]:
-        """Return the SDK's server, with this object's methods as its handlers."""
-        return Server(
+        self.server: Server[Any] = Server(
             "pycalc",
             version=__version__,
             title="pycalc: exact arithmetic",
@@ -121,8 +118,7 @@ def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
     The backend of a request is in its ASGI scope, under the key BACKEND.
     """
     logging.getLogger("mcp").setLevel(logging.WARNING)  # it logs the end of every request
-    tools = ToolServer(lambda context: context.request.scope[BACKEND], most_inline)  # type: ignore[union-attr]
-    server = tools.server()
+    server = ToolServer(lambda context: context.request.scope[BACKEND], most_inline).server  # type: ignore[union-attr]
     server.middleware.clear()  # it records spans, but the request already has one
     return StreamableHTTPSessionManager(server, json_response=True, stateless=True)
 
@@ -132,6 +128,6 @@ async def serve_stdio(backend: ToolBackend, most_inline: int) -> None:
 
     An answer has up to ``most_inline`` digits of a result.
     """
-    server = ToolServer(lambda _context: backend, most_inline).server()
+    server = ToolServer(lambda _context: backend, most_inline).server
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())

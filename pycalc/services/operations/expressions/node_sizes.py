@@ -67,10 +67,9 @@ class NodeSizes:
         return self._folded(node, sizes) or size if size.value is None else size_of(size.value)
 
     def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
-        """Return the size of a node by computing its value. Raises DomainError if the node has no value.
+        """Return the size of a node by computing its value, or a bound for an irrational power.
 
-        Return None if an operand is unknown, if the computation is slow, or if the value is not a number. For an
-        irrational power, return a bound; without a precision, raise DomainError.
+        Return None if an operand is unknown, if the computation is slow, or if the value is not a number.
         """
         values = [size.value for size in sizes]
         if not all(value is not None for value in values) or isinstance(node, Comparison):
@@ -206,8 +205,7 @@ class NodeSizes:
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
         """Return the digits, the seconds and ``least`` of a call's Estimate.
 
-        For unknown arguments, take the most digits and the mean seconds of some samples. If an argument may be too
-        long, return infinitely many digits or, if ``strict`` is set, raise ResultTooLarge.
+        For unknown arguments, these are the most digits and the mean seconds of some samples.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):

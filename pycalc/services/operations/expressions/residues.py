@@ -181,7 +181,6 @@ class Residues:
         return list(map(operator.mod, column, repeat(self._modulus)))
 
     def _divisor(self, value: Value) -> Value:
-        """Return the inverse of a divisor. Raises NotInvertibleError if there is none, and for the modulus 1."""
         if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
             raise NotInvertibleError
         return self._inverse(value)

@@ -133,10 +133,9 @@ class Sizer(NodeSizes):
             self.forget(child)
 
     def _once(self, count: Callable[[], Size]) -> Size:
-        """Return the size from ``count``, which must add the cost of a node to ``seconds``.
+        """Return the size from ``count``, which counts the cost of a node that does not depend on a loop's variable.
 
-        Reduce the added seconds. The node has the same value in all terms of a loop that is computed in columns, so it
-        is computed once for each block of terms.
+        Reduce the counted seconds, because the node is computed once for each block of terms, not for each term.
         """
         before, varying = self.seconds, self._varying
         self._varying = None
@@ -233,15 +232,10 @@ class Sizer(NodeSizes):
     def _repeated(self, node: Loop, count: Callable[[], Size], *, columns: bool = True) -> Repeated:
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
-        ``count`` must add the cost of one term to ``seconds``, and return the term's size. It must take the size of the
-        variable from ``_variables``. First, ``count`` is called for the whole range of the variable, which gives upper
-        bounds for every term. Then it is called for five single values of the variable. The weighted mean of their
-        costs (Simpson's rule) is taken as the cost of a term. If an end of the range is not known, or if this loop is
-        within two others, only the first call is made, and its cost is taken. ``columns`` must be False if the terms
-        cannot be computed in columns.
-
-        Raises DomainError if the first or the last value is known and not a whole number, and if there may be too many
-        terms.
+        ``count`` must add the cost of one term to ``seconds``, and return the term's size. First, it is called for the
+        whole range of the variable, which gives upper bounds for every term. Then it is called for five single values.
+        The weighted mean of their costs (Simpson's rule) is taken as the cost of a term. If an end of the range is not
+        known, or if this loop is within two others, only the first call is made, and its cost is taken.
         """
         first, last = self.size(node.first), self.size(node.last)
         for bound in (first, last):
@@ -299,11 +293,9 @@ class Sizer(NodeSizes):
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return ``(degree, None)``, ``(None, varying)`` or ``(None, None)``, which say how to compute a loop.
+        """Return the degree of the polynomial whose values a loop adds up by their differences, if it does so.
 
-        With a ``degree``, the loop adds up the values of a polynomial of at most this degree, by their differences.
-        ``varying`` is returned if the terms are computed in columns. It has the ids of the nodes that depend on the
-        loop's variable. ``(None, None)`` means that the terms are computed one by one.
+        If the terms are computed in columns instead, return the ids of the nodes that depend on the loop's variable.
         """
         if not self._strict or terms < LEAST_TERMS:
             return None, None
@@ -363,10 +355,7 @@ class Sizer(NodeSizes):
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
     def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
-        """Count the cost of a call's residue, and of another residue, modulo a prime, which verifies it.
-
-        ``alone`` must be set if the operation verifies the residue itself. Then the other residue is not counted.
-        """
+        """Count the cost of a call's residue. Unless ``alone`` is set, count its verification modulo a prime too."""
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if not all(value is not None for value in values):
@@ -410,10 +399,7 @@ def takes_residue(size: Size, modulus: Size) -> bool:
 
 
 def is_short_exponent(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a literal without a large power of ten.
-
-    The value of such an exponent is found sooner than its size.
-    """
+    """Return whether an exponent is a variable or a literal whose value is found sooner than its size."""
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
     return literal or isinstance(exponent, Variable)
 
@@ -447,11 +433,8 @@ def _factored_bits(modulus: Size) -> float:
 
 
 def _order(exponent: Node, modulus: Size) -> Size:
-    """Return the size of the totient of a modulus.
-
-    The totient of a known modulus is computed in two cases: it needs no large factorization, or the cost of a call in
-    the exponent depends on the totient. Otherwise, the size is estimated.
-    """
+    """Return the size of the totient of a modulus."""
+    # It is computed if it needs no large factorization, or if the cost of a call in the exponent depends on it.
     if modulus.value is not None and (has_call(exponent) or _factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
         return size_of(mpz(totient(int(modulus.value))))
     # Each further totient is shorter, because totients have more and more small factors.

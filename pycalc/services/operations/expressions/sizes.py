@@ -40,10 +40,9 @@ class Size(NamedTuple):
 
     @property
     def digits(self) -> float:
-        """Return the number of digits of a known integer.
+        """Return the digits of a known integer, or an upper bound for those of numerator and denominator together.
 
-        For any other value, return an upper bound for the digits of numerator and denominator together. ``bits`` and
-        ``places`` must be finite.
+        ``bits`` and ``places`` must be finite.
         """
         if self.value is not None and not self.places:
             return len(abs(self.value).digits())
