@@ -60,7 +60,8 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
     """Return whether the terms of a loop can be computed in columns.
 
     ``varying`` must be the result of ``varying_nodes``, and ``size`` must hold for all values of the variable. Every
-    part must be an exact number of at most FOLDED_BITS bits. No inner loop may depend on the variable.
+    part must be an exact number of at most FOLDED_BITS bits, made by operators that columns support. No inner loop may
+    depend on the variable.
     """
 
     def fits(node: Node) -> bool:

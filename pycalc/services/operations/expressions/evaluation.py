@@ -87,7 +87,7 @@ class Evaluator:
         unless the terms are symmetric. If other terms are exact and small, yield the sum or the product of each block
         of terms. This needs ``evaluate_block``, which must return the column of the body.
 
-        Raises DomainError for bounds that are not whole numbers, and for too many terms.
+        Raises DomainError for bounds that are not whole numbers and for too many terms, and the errors of ``evaluate``.
         """
         first, last = self.value(node.first), self.value(node.last)
         if not (is_whole(first) and is_whole(last)):

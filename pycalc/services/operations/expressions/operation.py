@@ -70,8 +70,7 @@ class Evaluate(Calculable[Expression]):
 
     def __init__(self, operations: Mapping[str, Operation[Any]]) -> None:
         self._functions = {name: Function(operation) for name, operation in operations.items()}
-        signatures = {name: function.signature for name, function in self._functions.items()}
-        self._signatures = {**BUILT_IN, **signatures}
+        self._signatures = {**BUILT_IN, **{name: function.signature for name, function in self._functions.items()}}
         calls = "|".join(operations)
         # A call of a function with short literals, for which the size is found at once.
         argument = rf"\s*[0-9]{{1,{_SHORT_DIGITS}}}\s*"

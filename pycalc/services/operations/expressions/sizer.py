@@ -399,7 +399,10 @@ def takes_residue(size: Size, modulus: Size) -> bool:
 
 
 def is_short_exponent(exponent: Node) -> bool:
-    """Return whether an exponent is a variable or a literal whose value is found sooner than its size."""
+    """Return whether an exponent is a variable or a literal without a large power of ten.
+
+    The value of such an exponent is found sooner than its size.
+    """
     literal = isinstance(exponent, Constant) and exponent.value.exponent < _SHORT_EXPONENT
     return literal or isinstance(exponent, Variable)
 
