@@ -137,7 +137,7 @@ class ValueColumns:
         return column
 
     def exact(self, node: Chain, steps: int) -> Column:
-        """Return the column of the first ``steps`` steps of a chain."""
+        """Return the column of the first ``steps`` steps of a chain. Whole numbers may have the type of fractions."""
         column, *operands = [self.of(operand) for operand in children(node)[: steps + 1]]
         for step, operand in zip(node.steps[:steps], operands, strict=True):
             column = list(map(OPERATORS[step.operator], column, operand))
