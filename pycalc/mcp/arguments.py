@@ -18,14 +18,11 @@ def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
     """
     operations = arguments.get("operations")
     if isinstance(operations, list):
-        operations = [_item(place, item) for place, item in enumerate(operations)]
+        operations = operations.copy()
+        for place, item in enumerate(operations):
+            if isinstance(item, dict) and isinstance(item.get("input"), dict):
+                operations[place] = {**item, "input": literals(f"/operations/{place}/input", item["input"])}
     return batch_requests({**arguments, "operations": operations})
-
-
-def _item(place: int, item: Any) -> Any:
-    if isinstance(item, dict) and isinstance(item.get("input"), dict):
-        return {**item, "input": literals(f"/operations/{place}/input", item["input"])}
-    return item
 
 
 def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:

@@ -49,10 +49,9 @@ class McpEndpoint:
         await answer(scope, receive, send)
 
     async def _run(self, started: asyncio.Future[ASGIApp]) -> None:
-        """Run the SDK's session manager until the task is cancelled.
+        """Run the SDK's session manager until the task is cancelled, and set ``started`` to its request handler.
 
-        Set the result of ``started`` to the manager's request handler. If the manager does not start, set the exception
-        of ``started`` to Unavailable. If the manager fails, the next request starts a new one.
+        If the manager does not start, set the exception Unavailable. If it fails, the next request starts a new one.
         """
         try:
             server: Any = await asyncio.to_thread(import_module, "pycalc.mcp.server")

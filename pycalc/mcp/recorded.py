@@ -168,10 +168,7 @@ class RecordedBackend(NamedTuple):
             _log.error("internal error", path=self.scope["path"], error=type(error).__name__)
 
     async def _begin(self, right: KeyScope, reserved: ExitStack) -> None:
-        """Require the caller's ``right``, count one calculation for the rate limits, and take a calculation slot.
-
-        The slot is released when ``reserved`` is closed.
-        """
+        """Require a right, count one calculation for the rate limits, and take a slot until ``reserved`` is closed."""
         require_right(self.caller, right)
         resources = resources_of(self.scope)
         await spend(self.scope, self.caller, resources)
@@ -179,17 +176,12 @@ class RecordedBackend(NamedTuple):
         context_of(self.scope).release_slot = slot.release
 
     def _reserve_for_answer(self, sent: int, most_uncounted: int = UNCOUNTED_BYTES) -> int:
-        """Reserve memory for the ``sent`` characters of a result that the answer contains, and return ``sent``.
-
-        An answer contains them twice. If both copies together take at most ``most_uncounted`` bytes, nothing is
-        reserved. Raises Overloaded if no memory is left.
-        """
+        """Reserve memory for the ``sent`` characters of a result in the answer, if many, and return ``sent``."""
         if _COPIES * sent > most_uncounted:
             self.memory.reserve(_COPIES * sent)
         return sent
 
     def _reserve(self, digits: int, reserved: ExitStack) -> None:
-        """Reserve memory for a long result until ``reserved`` is closed. A result with few ``digits`` needs none."""
         if digits > UNCOUNTED_BYTES:
             memory = resources_of(self.scope).response_memory
             reserved.enter_context(memory.acquire(self.caller.user_id, digits))

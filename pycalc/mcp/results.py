@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
@@ -41,7 +41,7 @@ def calculated(found: Calculated, most_inline: int) -> CallToolResult:
 
 
 def batch_answered(answers: Sequence[Calculated | PycalcError]) -> CallToolResult:
-    """Return the results and errors of a batch."""
+    """Return the results and errors of a batch as the result of a tool."""
     results = [{"error": sentence_of(each)} if isinstance(each, PycalcError) else _described(each) for each in answers]
     return answer({"results": results})
 
@@ -53,37 +53,32 @@ def failed(error: PycalcError) -> CallToolResult:
 
 def sentence_of(error: PycalcError) -> str:
     """Return an error in sentences: what was wrong, at which place in the arguments, and for example when to retry."""
-    return " ".join(_sentences(error))
-
-
-def _sentences(error: PycalcError) -> Iterator[str]:
     if error.code == PycalcError.code:
-        yield "The service made an error; tell the operator, whose log has the details."
-        return
+        return "The service made an error; tell the operator, whose log has the details."
     problems = getattr(error, "problems", ())
-    if not problems:
-        yield error.detail
+    sentences = [] if problems else [error.detail]
     for pointer, detail, position in problems[:_MOST_PROBLEMS]:
         place = pointer[1:] if position is None else f"{pointer[1:]}, character {position + 1}"
         is_named = place in detail.replace(":", " ").split()
-        yield detail if is_named else f"{place}: {detail}"
+        sentences.append(detail if is_named else f"{place}: {detail}")
     if len(problems) > _MOST_PROBLEMS:
-        yield f"There are {len(problems):,} errors; the first {_MOST_PROBLEMS} are listed."
+        sentences.append(f"There are {len(problems):,} errors; the first {_MOST_PROBLEMS} are listed.")
     if isinstance(error, ResultTooLarge) and error.digits is not None:
-        yield f"It has {text_of(error.digits)} digits: the first are {error.leading}, the last {error.trailing}."
+        digits = text_of(error.digits)
+        sentences.append(f"It has {digits} digits: the first are {error.leading}, the last {error.trailing}.")
     if isinstance(error, ComputationTimeout) and error.found is not None:
-        yield f"Found by then: {error.found}"
+        sentences.append(f"Found by then: {error.found}")
     if isinstance(error, RetryLater) and "retry in" not in error.detail:
-        yield f"Retry in {error.retry_after} s."
+        sentences.append(f"Retry in {error.retry_after} s.")
+    return " ".join(sentences)
 
 
 def _described(found: Calculated) -> dict[str, Any]:
-    """Return the fields of a result: its text or, if the text is empty or not sent whole, the first and last digits."""
     facts = found.facts
     described: dict[str, Any] = {"id": found.id}
     if found.whole and len(found.text) > 0:
         described["result"] = found.text[:].decode()
-    else:
+    else:  # a summary, or a text that is too long to be sent whole
         described |= {"leading": facts.leading, "trailing": facts.trailing}
         if facts.sha256 is not None:
             described["sha256"] = facts.sha256.hex()

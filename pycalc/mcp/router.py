@@ -100,8 +100,7 @@ async def _answer(
 ) -> None:
     """Let the SDK answer a message. If the client disconnects, stop the work.
 
-    Raises ClientGone if the client disconnects before the answer begins, Overloaded if there is no memory for the
-    message, and Unavailable if the SDK does not start.
+    Raises ClientGone if the client disconnects before the answer begins, and Overloaded without memory for the message.
     """
     begun = False
     memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)

@@ -7,24 +7,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from mcp import MCPError
+from mcp import MCPError, types
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.types import (
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    CallToolRequestParams,
-    CallToolResult,
-    ListResourcesResult,
-    ListResourceTemplatesResult,
-    ListToolsResult,
-    PaginatedRequestParams,
-    ReadResourceRequestParams,
-    ReadResourceResult,
-    ResourceTemplate,
-    TextResourceContents,
-)
 from structlog import get_logger
 
 from pycalc import __version__
@@ -39,8 +25,12 @@ from pycalc.services.calculations.requests import named_request
 _log = get_logger(__name__)
 
 _Context = ServerRequestContext[Any]
-_URI = re.compile(r"pycalc://calculations/([0-9a-fA-F-]{36})/digits(?:\?start=([0-9]{1,12})&count=([0-9]{1,12}))?")
-_TEMPLATE = ResourceTemplate(
+_Page = types.PaginatedRequestParams | None
+_URI = re.compile(
+    r"pycalc://calculations/(?P<id>[0-9a-fA-F-]{36})/digits"
+    r"(?:\?start=(?P<start>[0-9]{1,12})&count=(?P<count>[0-9]{1,12}))?"
+)
+_TEMPLATE = types.ResourceTemplate(
     uri_template="pycalc://calculations/{id}/digits{?start,count}",
     name="digits",
     description="A part of the result of an earlier calculation.",
@@ -59,10 +49,7 @@ class ToolServer:
         self._backend_of = backend_of
         self._most_inline = most_inline
         self._tools = make_tools(most_inline)
-
-    def server(self) -> Server[Any]:
-        """Return the SDK's server, with this object's methods as its handlers."""
-        return Server(
+        self.server: Server[Any] = Server(
             "pycalc",
             version=__version__,
             title="pycalc: exact arithmetic",
@@ -76,18 +63,18 @@ class ToolServer:
             on_read_resource=self._read,
         )
 
-    async def _list(self, context: _Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
+    async def _list(self, context: _Context, _page: _Page) -> types.ListToolsResult:
         backend = self._backend_of(context)
         try:
             offers = await backend.offers()
         except PycalcError as error:
             backend.report(error)
-            raise MCPError(INTERNAL_ERROR, sentence_of(error)) from None
-        return ListToolsResult(tools=[tool for name, tool in self._tools.items() if offers(name)])
+            raise MCPError(types.INTERNAL_ERROR, sentence_of(error)) from None
+        return types.ListToolsResult(tools=[tool for name, tool in self._tools.items() if offers(name)])
 
-    async def _call(self, context: _Context, params: CallToolRequestParams) -> CallToolResult:
+    async def _call(self, context: _Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in self._tools:
-            raise MCPError(INVALID_PARAMS, f"There is no tool {params.name[:64]!r}: tools/list names them.")
+            raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:64]!r}: tools/list names them.")
         backend, arguments, most = self._backend_of(context), params.arguments or {}, self._most_inline
         try:
             if params.name == BATCH:
@@ -105,28 +92,24 @@ class ToolServer:
             _log.error("unexpected error", tool=params.name, exc_info=error)
             return failed(PycalcError("unexpected"))
 
-    async def _list_resources(self, _context: _Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
-        return ListResourcesResult(resources=[])  # there may be millions; each calculation links its own result
+    async def _list_resources(self, _context: _Context, _page: _Page) -> types.ListResourcesResult:
+        return types.ListResourcesResult(resources=[])  # there may be millions; each calculation links its own result
 
-    async def _list_templates(
-        self, _context: _Context, _params: PaginatedRequestParams | None
-    ) -> ListResourceTemplatesResult:
-        return ListResourceTemplatesResult(resource_templates=[_TEMPLATE])
+    async def _list_templates(self, _context: _Context, _page: _Page) -> types.ListResourceTemplatesResult:
+        return types.ListResourceTemplatesResult(resource_templates=[_TEMPLATE])
 
-    async def _read(self, context: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+    async def _read(self, context: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         matched = _URI.fullmatch(str(params.uri))
         if matched is None:
-            raise MCPError(INVALID_PARAMS, f"A resource is of the form {_TEMPLATE.uri_template}.")
+            raise MCPError(types.INVALID_PARAMS, f"A resource is of the form {_TEMPLATE.uri_template}.")
         backend = self._backend_of(context)
-        identity, start, count = matched.groups()
-        given = {"id": identity} | ({} if start is None else {"start": start, "count": count})
         try:
-            part = await backend.digits(*range_of(given, self._most_inline))
+            part = await backend.digits(*range_of(matched.groupdict(), self._most_inline))
         except PycalcError as error:
             backend.report(error)
-            raise MCPError(INVALID_PARAMS, sentence_of(error)) from None
-        content = TextResourceContents(uri=params.uri, mime_type="text/plain", text=part.text)
-        return ReadResourceResult(contents=[content])
+            raise MCPError(types.INVALID_PARAMS, sentence_of(error)) from None
+        content = types.TextResourceContents(uri=params.uri, mime_type="text/plain", text=part.text)
+        return types.ReadResourceResult(contents=[content])
 
 
 def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
@@ -135,8 +118,7 @@ def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
     The backend of a request is in its ASGI scope, under the key BACKEND.
     """
     logging.getLogger("mcp").setLevel(logging.WARNING)  # it logs the end of every request
-    tools = ToolServer(lambda context: context.request.scope[BACKEND], most_inline)  # type: ignore[union-attr]
-    server = tools.server()
+    server = ToolServer(lambda context: context.request.scope[BACKEND], most_inline).server  # type: ignore[union-attr]
     server.middleware.clear()  # it records spans, but the request already has one
     return StreamableHTTPSessionManager(server, json_response=True, stateless=True)
 
@@ -146,6 +128,6 @@ async def serve_stdio(backend: ToolBackend, most_inline: int) -> None:
 
     An answer has up to ``most_inline`` digits of a result.
     """
-    server = ToolServer(lambda _context: backend, most_inline).server()
+    server = ToolServer(lambda _context: backend, most_inline).server
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())

@@ -95,8 +95,12 @@ class Arithmetic:
             return _whole_power(position, base, exponent)
         if base < 0 and exponent.denominator % 2 == 0:
             raise undefined(position, "An even root of a negative number is not real.")
-        root = _root(base, exponent.denominator)
-        return None if root is None else _whole_power(position, root, exponent.numerator)
+        degree = exponent.denominator
+        above, below = exact_root(abs(base.numerator), degree), exact_root(base.denominator, degree)
+        if above is None or below is None:
+            return None
+        root = fraction(above, below)
+        return _whole_power(position, -root if base < 0 else root, exponent.numerator)
 
     def _chain(self, node: Chain, operands: Sequence[Value]) -> Value:
         value = operands[0]
@@ -208,12 +212,3 @@ def _whole_power(position: int, base: Value, exponent: Value) -> Value:
     if exponent >= 0:
         return lowest(base ** int(exponent))
     return lowest((1 / gmp.mpq(base)) ** int(-exponent))
-
-
-def _root(base: Value, degree: Value) -> Value | None:
-    """Return the exact real root of a base, or None if it is irrational. A negative base needs an odd degree."""
-    above, below = exact_root(abs(base.numerator), degree), exact_root(base.denominator, degree)
-    if above is None or below is None:
-        return None
-    root = fraction(above, below)
-    return -root if base < 0 else root

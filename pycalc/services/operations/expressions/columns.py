@@ -7,14 +7,12 @@ A column is the list of a node's values for a block of values of the loop's vari
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
-from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
+from pycalc.services.operations.expressions.arithmetic import Arithmetic
 from pycalc.services.operations.expressions.nodes import (
-    Call,
     Chain,
     Exponentiation,
     Loop,
@@ -23,17 +21,15 @@ from pycalc.services.operations.expressions.nodes import (
     Node,
     Variable,
     children,
-    exact_steps,
 )
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, Enclosed, Size
-from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest, residue_of
-from pycalc.services.operations.numbers.texts import inverse
+from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest
 
 BLOCK = 256  # terms; a column of the longest values takes some 0.1 MB
 LEAST_TERMS = 16  # a shorter loop is evaluated sooner than its sizes are found
 
 Column = list[Value]
-_STEPS: Mapping[str, Callable[[Any, Any], Any]] = {
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -63,9 +59,9 @@ def varying_nodes(loop: Loop) -> set[int]:
 def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -> bool:
     """Return whether the terms of a loop can be computed in columns.
 
-    ``varying`` must be the result of ``varying_nodes``. ``size`` must return bounds of a node's value for all values of
-    the variable. Every part must be an exact number of at most FOLDED_BITS bits, made by operators that columns
-    support. No inner loop may depend on the variable.
+    ``varying`` must be the result of ``varying_nodes``, and ``size`` must hold for all values of the variable. Every
+    part must be an exact number of at most FOLDED_BITS bits, made by operators that columns support. No inner loop may
+    depend on the variable.
     """
 
     def fits(node: Node) -> bool:
@@ -76,23 +72,21 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
             return False
         if id(node) not in varying:
             return True
-        return all(map(fits, children(node))) and _has_operator(node, [size(child) for child in children(node)])
+        if not all(map(fits, children(node))):
+            return False
+        sizes = [size(child) for child in children(node)]
+        match node:
+            case Chain():
+                whole = not any(each.places for each in sizes) and all(step.operator != "/" for step in node.steps)
+                short = sum(each.bits + each.places for each in sizes) <= FOLDED_BITS
+                return short and (whole or all(step.operator not in ("//", "%") for step in node.steps))
+            case Exponentiation():
+                return not sizes[1].places and sizes[1].low is not None and sizes[1].low >= 0
+            case Modulo():
+                return not (sizes[0].places or sizes[1].places) and sizes[1].low is not None and sizes[1].low >= 1
+        return True
 
     return fits(loop.body)
-
-
-def _has_operator(node: Node, sizes: Sequence[Size]) -> bool:
-    """Return whether a column can be made for a node with operands of these sizes."""
-    match node:
-        case Chain():
-            whole = not any(size.places for size in sizes) and all(step.operator != "/" for step in node.steps)
-            short = sum(size.bits + size.places for size in sizes) <= FOLDED_BITS
-            return short and (whole or all(step.operator not in ("//", "%") for step in node.steps))
-        case Exponentiation():
-            return not sizes[1].places and sizes[1].low is not None and sizes[1].low >= 0
-        case Modulo():
-            return not (sizes[0].places or sizes[1].places) and sizes[1].low is not None and sizes[1].low >= 1
-    return True
 
 
 def joined(loop: Loop, column: Column) -> Value:
@@ -109,10 +103,7 @@ def joined(loop: Loop, column: Column) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class ValueColumns:
-    """The columns of exact values for a block of values of a loop's variable.
-
-    A division by zero raises ZeroDivisionError.
-    """
+    """The columns of exact values for a block of a loop's terms. A division by zero raises ZeroDivisionError."""
 
     indices: Column  # the values of the variable
     varying: set[int]  # the ids of the nodes that depend on the variable
@@ -124,10 +115,21 @@ class ValueColumns:
         """Return the column of a node's values."""
         if id(node) not in self.varying:
             return [self.alone(node)] * len(self.indices)
-        if isinstance(node, Variable):
-            return self.indices
         operands = children(node)
-        column = self._computed(node, [self.of(operand) for operand in operands])
+        match node:
+            case Variable():
+                return self.indices
+            case Negation(_, operand):
+                column = list(map(operator.neg, self.of(operand)))
+            case Chain():
+                column = self.exact(node, len(node.steps))
+            case Exponentiation():
+                column = list(map(pow, *map(self.of, operands)))
+            case Modulo():
+                column = list(map(operator.mod, *map(self.of, operands)))
+            case _:
+                columns = map(self.of, operands)
+                column = [self.arithmetic.value(node, values) for values in zip(*columns, strict=True)]
         # Whole numbers among fractions, such as some values of ``max(i, 9) / 2``, become integers.
         divides = isinstance(node, Chain) and any(step.operator == "/" for step in node.steps)
         if divides or any(self.size(operand).places for operand in operands):
@@ -135,69 +137,8 @@ class ValueColumns:
         return column
 
     def exact(self, node: Chain, steps: int) -> Column:
-        """Return the column of the first ``steps`` steps of a chain. All their operands must be whole numbers."""
-        operands = children(node)[: steps + 1]
-        return self._chain(Chain(node.position, node.first, node.steps[:steps]), [self.of(each) for each in operands])
-
-    def _computed(self, node: Node, operands: Sequence[Column]) -> Column:
-        match node:
-            case Negation():
-                return list(map(operator.neg, operands[0]))
-            case Chain():
-                return self._chain(node, operands)
-            case Exponentiation():
-                return list(map(pow, *operands))
-            case Modulo():
-                return list(map(operator.mod, *operands))
-        return [self.arithmetic.value(node, values) for values in zip(*operands, strict=True)]
-
-    def _chain(self, node: Chain, operands: Sequence[Column]) -> Column:
-        column = operands[0]
-        for step, operand in zip(node.steps, operands[1:], strict=True):
-            column = list(map(_STEPS[step.operator], column, operand))
+        """Return the column of the first ``steps`` steps of a chain. Whole numbers may have the type of fractions."""
+        column, *operands = [self.of(operand) for operand in children(node)[: steps + 1]]
+        for step, operand in zip(node.steps[:steps], operands, strict=True):
+            column = list(map(OPERATORS[step.operator], column, operand))
         return column
-
-
-@dataclass(frozen=True, slots=True)
-class ResidueColumns:
-    """The columns of residues modulo ``modulus``, for a block of values of a loop's variable.
-
-    A divisor without an inverse raises ZeroDivisionError.
-    """
-
-    values: ValueColumns
-    modulus: Value
-    alone: Callable[[Node], Value]  # returns the residue of a node that does not depend on the variable
-    call: Callable[[Call, Sequence[Value]], Value]  # returns the residue of a call of an operation
-
-    def of(self, node: Node) -> Column:
-        """Return the column of a node's residues."""
-        if id(node) not in self.values.varying:
-            return [self.alone(node)] * len(self.values.indices)
-        match node:
-            case Negation(_, operand):
-                return self._reduced(map(operator.neg, self.of(operand)))
-            case Chain():
-                return self._chain(node)
-            case Exponentiation(_, base, exponent):
-                return list(map(pow, self.of(base), self.values.of(exponent), repeat(self.modulus)))
-            case Call(_, name, arguments) if name not in BUILT_IN:
-                columns = map(self.values.of, arguments)
-                return [self.call(node, values) for values in zip(*columns, strict=True)]
-        return [residue_of(value, self.modulus) for value in self.values.of(node)]
-
-    def _chain(self, node: Chain) -> Column:
-        exact = exact_steps(node)
-        column = self._reduced(self.values.exact(node, exact)) if exact else self.of(node.first)
-        for step in node.steps[exact:]:
-            operand = self.of(step.operand)
-            if step.operator == "/":
-                if self.modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
-                    raise ZeroDivisionError
-                column = self._reduced(map(operator.mul, column, map(inverse, operand, repeat(self.modulus))))
-            else:
-                column = self._reduced(map(_STEPS[step.operator], column, operand))
-        return column
-
-    def _reduced(self, column: Iterable[Value]) -> Column:
-        return list(map(operator.mod, column, repeat(self.modulus)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pycalc.services.operations.numbers.thresholds import POWER_RESIDUE_SECONDS, Costs, seconds
 
 NODE = 5e-7  # the interpreter's share of a node's value, and of its verification
@@ -26,6 +28,12 @@ _ENCLOSED: Costs = (
 _ROUNDED: Costs = ((50, 5e-6), (500, 1.1e-5), (1_000, 2e-5), (3_000, 7.6e-5), (10_000, 4.3e-4))
 _FACTOR: Costs = ((20, 1e-5), (50, 2e-5), (64, 5e-5), (75, 2e-4), (100, 5e-4), (110, 1e-3), (128, 4e-3))
 _SHORTEST_PIECE = 300  # digits; shorter factors take no less time for each digit of the longer one
+
+# Each of these functions estimates the seconds of one task from a number of decimal digits, or of bits.
+root = partial(seconds, _MULTIPLY)  # decide whether a number of so many digits has an exact root
+text = partial(seconds, _TEXT)  # write or read a number of so many digits
+rounded = partial(seconds, _ROUNDED)  # round an enclosure to so many digits and write the result
+factor = partial(seconds, _FACTOR)  # find the prime factors of a modulus of so many bits
 
 
 def add(digits: float) -> float:
@@ -60,19 +68,9 @@ def power(digits: float) -> float:
     return 0.7 * seconds(_MULTIPLY, digits)
 
 
-def root(digits: float) -> float:
-    """Estimate the seconds to decide whether a number of ``digits`` digits has an exact root."""
-    return seconds(_MULTIPLY, digits)
-
-
 def gcd(left: float, right: float) -> float:
     """Estimate the seconds for the greatest common divisor of numbers of ``left`` and ``right`` digits."""
     return seconds(_GCD, min(left, right)) + divide(max(left, right), min(left, right))
-
-
-def text(digits: float) -> float:
-    """Estimate the seconds to write a number in ``digits`` decimal digits, or to read it."""
-    return seconds(_TEXT, digits)
 
 
 def enclosed(digits: float, *, square_root: bool = False) -> float:
@@ -80,16 +78,6 @@ def enclosed(digits: float, *, square_root: bool = False) -> float:
     return 2 * ENCLOSE + seconds(_MULTIPLY, digits) if square_root else seconds(_ENCLOSED, digits)
 
 
-def rounded(digits: float) -> float:
-    """Estimate the seconds to round an enclosure to ``digits`` digits and to write the result."""
-    return seconds(_ROUNDED, digits)
-
-
 def residue_of_power(exponent_bits: float, modulus_bits: float) -> float:
     """Estimate the seconds for a power modulo a number, from the bits of the exponent and of the modulus."""
     return exponent_bits * seconds(POWER_RESIDUE_SECONDS, modulus_bits)
-
-
-def factor(bits: float) -> float:
-    """Estimate the seconds to find the prime factors of a modulus of ``bits`` bits."""
-    return seconds(_FACTOR, bits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import flint
@@ -12,12 +13,9 @@ from pycalc.services.operations.expressions.values import UndecidedError, Value,
 from pycalc.services.operations.numbers.gmp import mpz, text_of
 from pycalc.services.operations.numbers.rounded import Rounded
 
+_OPERATORS = {"+": operator.add, "*": operator.mul, "/": operator.truediv}
 _HALF = flint.fmpq(1, 2)
 _MOST_MAGNITUDE = 10_000_000  # bits before the point, or zero bits behind it
-_TOO_LARGE = (
-    "A rounded part may have at most 3,010,300 digits before the decimal point, or zeros after it: bring this part "
-    "closer to 1."
-)
 _GUARD_DIGITS = 10
 
 
@@ -29,18 +27,18 @@ def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> 
     or too close to 0.
     """
     with flint.ctx.workprec(bits):
-        if sign == "+":
-            found = _enclosure(left) + _enclosure(right)
-        elif sign == "*":
-            found = _enclosure(left) * _enclosure(right)
-        elif sign == "/":
-            found = _enclosure(left) / _enclosure(right)
-        else:
+        if sign == "^":
             found = _power(position, _enclosure(left), right)
+        else:
+            found = _OPERATORS[sign](_enclosure(left), _enclosure(right))
     if not found.is_finite():
         raise UndecidedError(position)
     if abs(magnitude(found)) > _MOST_MAGNITUDE:
-        raise too_large(position, _TOO_LARGE, _MOST_MAGNITUDE)
+        detail = (
+            "A rounded part may have at most 3,010,300 digits before the decimal point, or zeros after it: bring this "
+            "part closer to 1."
+        )
+        raise too_large(position, detail, _MOST_MAGNITUDE)
     return found
 
 

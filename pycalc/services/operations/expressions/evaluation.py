@@ -81,17 +81,13 @@ class Evaluator:
     ) -> Iterator[Value]:
         """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
 
-        From 16 terms on, there are two shortcuts.
+        From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
+        only their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms
+        instead, and from one term more. Callers compare the two sums, which differ if the assumed degree is too low,
+        unless the terms are symmetric. If other terms are exact and small, yield the sum or the product of each block
+        of terms. This needs ``evaluate_block``, which must return the column of the body.
 
-        If the terms of a sum are values of a polynomial of low degree, yield only their sum, which is found from the
-        first few terms. With ``backward``, the sum is found from the last few terms instead, and from one term more.
-        Callers compare the two sums: if the assumed degree is too low, the sums differ, unless the terms are symmetric.
-
-        If the terms are exact and small, but not values of such a polynomial, yield the sum or the product of each
-        block of terms. This needs ``evaluate_block``, which must return the column of the body.
-
-        Raises DomainError for bounds that are not whole numbers, and for too many terms. Raises the errors of
-        ``self.value`` and of ``evaluate``.
+        Raises DomainError for bounds that are not whole numbers and for too many terms, and the errors of ``evaluate``.
         """
         first, last = self.value(node.first), self.value(node.last)
         if not (is_whole(first) and is_whole(last)):
@@ -123,7 +119,7 @@ class Evaluator:
 
     @contextmanager
     def _scope(self, node: Loop, bounds: Size) -> Iterator[None]:
-        """Give a loop's variable these bounds. Afterwards, restore the variable of an outer loop with the same name."""
+        # Afterwards, the variable of an outer loop with the same name is restored.
         outer, outer_range = self._variables.get(node.variable), self._ranges.get(node.variable)
         self._ranges[node.variable] = bounds
         self._sizer.forget(node.body)

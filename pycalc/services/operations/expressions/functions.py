@@ -126,10 +126,7 @@ class Function:
 
 @contextmanager
 def _placed(position: int) -> Iterator[None]:
-    """Return a context that raises an operation's InvalidInput or DomainError as a DomainError at ``position``.
-
-    An error that already has a position is not changed.
-    """
+    """Return a context that raises an operation's InvalidInput or DomainError as a DomainError at ``position``."""
     try:
         yield
     except (InvalidInput, DomainError) as error:

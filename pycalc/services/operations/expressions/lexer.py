@@ -31,14 +31,11 @@ _REPLACEMENTS = {
 
 
 class Token(NamedTuple):
-    """A number, a name, an operator, or the end, whose text is empty.
-
-    ``position`` is the index of the token in the expression.
-    """
+    """A number, a name, an operator, or the end, whose text is empty."""
 
     kind: str
     text: str
-    position: int
+    position: int  # the index in the expression
 
 
 def tokens(text: str) -> Iterator[Token]:

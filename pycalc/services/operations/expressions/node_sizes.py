@@ -27,7 +27,6 @@ from pycalc.services.operations.expressions.sizes import (
     size_of,
     times,
 )
-from pycalc.services.operations.expressions.values import Value
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import MAX_LITERAL
 
@@ -68,10 +67,9 @@ class NodeSizes:
         return self._folded(node, sizes) or size if size.value is None else size_of(size.value)
 
     def _folded(self, node: Node, sizes: Sequence[Size]) -> Size | None:
-        """Return the size of a node by computing its value. Raises DomainError if the node has no value.
+        """Return the size of a node by computing its value, or a bound for an irrational power.
 
-        Return None if an operand is unknown, if the computation is slow, or if the value is not a number. For an
-        irrational power, return a bound; without a precision, raise DomainError.
+        Return None if an operand is unknown, if the computation is slow, or if the value is not a number.
         """
         values = [size.value for size in sizes]
         if not all(value is not None for value in values) or isinstance(node, Comparison):
@@ -121,7 +119,7 @@ class NodeSizes:
 
     def _count_step(self, operator: str, left: Size, right: Size) -> None:
         """Add the time of an operator. For fractions this includes greatest common divisors, as GMP reduces them."""
-        (a, b), (c, d) = self._worked_with(left), self._worked_with(right)
+        (a, b), (c, d) = self._digits(left), self._digits(right)
         if rounded_of(left, right) is Enclosed.YES:
             self.seconds += costs.ENCLOSE
         if operator in "+-":
@@ -141,12 +139,9 @@ class NodeSizes:
         if operator in ("//", "%"):
             self.seconds += costs.divide(a + c, b + d)
 
-    def _worked_with(self, size: Size) -> tuple[float, float]:
-        """Return how many digits a value's numerator and denominator have: they determine the cost of arithmetic.
-
-        For an enclosure, return the precision and 0.
-        """
-        if size.rounded is Enclosed.YES:  # an interval
+    def _digits(self, size: Size) -> tuple[float, float]:
+        """Return the digits of a value's numerator and denominator: for an enclosure, the precision and 0."""
+        if size.rounded is Enclosed.YES:
             return self._precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
 
@@ -210,8 +205,7 @@ class NodeSizes:
     def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
         """Return the digits, the seconds and ``least`` of a call's Estimate.
 
-        For unknown arguments, take the most digits and the mean seconds of some samples. If an argument may be too
-        long, return infinitely many digits or, if ``strict`` is set, raise ResultTooLarge.
+        For unknown arguments, these are the most digits and the mean seconds of some samples.
         """
         function = self._functions[node.name]
         if all(size.value is not None for size in sizes):
@@ -223,9 +217,17 @@ class NodeSizes:
                 detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
             return inf, 0.0, 0.0
-        found = []
-        longest = function.operation.longest_results([(int(low), int(high)) for low, high in map(_range, sizes)])
-        for values in (*product(*map(_samples, sizes)), *longest):
+        found, ranges, samples = [], [], []
+        for size in sizes:
+            if size.low is not None:
+                low, high = int(size.low // 1), int(size.high // 1)
+                samples.append([low, (low + high) // 2, high])
+            else:  # the range is a guess, so that only its top end is a sample
+                high = (1 << ceil(size.bits)) - 1
+                low = 0 if size.least > -inf else -high
+                samples.append([high])
+            ranges.append((low, high))
+        for values in (*product(*samples), *function.operation.longest_results(ranges)):
             with suppress(DomainError):
                 found.append(function.estimate(node.position, list(map(mpz, values))))
         seconds = sum(each.seconds for each in found) / max(1, len(found))
@@ -234,17 +236,3 @@ class NodeSizes:
         if not (others or first.places or first.rounded) and first.least > 0:  # the bound holds for larger arguments
             least = function.estimate(node.position, [mpz(1) << int(first.least)]).least
         return max((each.digits for each in found), default=1), seconds, least
-
-
-def _samples(size: Size) -> list[Value]:
-    """Return samples of an argument: the ends and the middle of its range or, if the range is a guess, its top end."""
-    low, high = _range(size)
-    return [high] if size.low is None else [low, (low + high) // 2, high]
-
-
-def _range(size: Size) -> tuple[Value, Value]:
-    """Return the smallest and the largest whole number that an argument of this size may be."""
-    if size.low is not None:
-        return size.low // 1, size.high // 1
-    high = (mpz(1) << ceil(size.bits)) - 1
-    return mpz(0) if size.least > -inf else -high, high

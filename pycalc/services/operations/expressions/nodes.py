@@ -131,8 +131,5 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def exact_steps(node: Chain) -> int:
-    """Return how many steps must be computed exactly for the residue of a chain: all up to the last ``//`` or ``%``.
-
-    For the steps after these, the residues of the operands suffice.
-    """
+    """Return how many steps must be computed exactly for the residue of a chain: all up to the last ``//`` or ``%``."""
     return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

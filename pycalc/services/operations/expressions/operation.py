@@ -70,8 +70,7 @@ class Evaluate(Calculable[Expression]):
 
     def __init__(self, operations: Mapping[str, Operation[Any]]) -> None:
         self._functions = {name: Function(operation) for name, operation in operations.items()}
-        signatures = {name: function.signature for name, function in self._functions.items()}
-        self._signatures = {**BUILT_IN, **signatures}
+        self._signatures = {**BUILT_IN, **{name: function.signature for name, function in self._functions.items()}}
         calls = "|".join(operations)
         # A call of a function with short literals, for which the size is found at once.
         argument = rf"\s*[0-9]{{1,{_SHORT_DIGITS}}}\s*"
@@ -128,8 +127,8 @@ class Evaluate(Calculable[Expression]):
     def _with_values(self, root: Node, precision: int) -> Node:
         """Return ``root``. If it is a call whose value is not a number, replace its arguments by their values.
 
-        The cost of such a call, for example a proof of primality, depends on the values of the arguments, not only on
-        their sizes. If an argument is slow to compute, too long or not a whole number, no argument is replaced.
+        The cost of such a call, for example a proof of primality, depends on the values of the arguments. They are not
+        replaced if one of them is slow to compute, too long or not a whole number.
         """
         if not isinstance(root, Call) or self._signatures[root.name].numeric:
             return root
@@ -140,10 +139,7 @@ class Evaluate(Calculable[Expression]):
         return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
 
     def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
-        """Return the exact values of nodes, or None if this may be slow or if a value may have over ``most_bits`` bits.
-
-        Raises the errors of ``estimate`` and of ``result``.
-        """
+        """Return the exact values of nodes, or None if this may be slow, or if one may have over ``most_bits`` bits."""
         sizer = Sizer(self._functions, precision, {}, strict=True)
         sizes = [sizer.size(node) for node in nodes]
         if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
@@ -160,29 +156,23 @@ class Evaluate(Calculable[Expression]):
         A power counts as a call of ``pow``. Raises DomainError or ResultTooLarge if an operand has no value, or may be
         too large to compute.
         """
-        match args.root:
-            case Exponentiation(_, base, exponent):
-                name, arguments = "pow", (base, exponent)
-            case Call(_, name, arguments) if name in self._functions:
-                pass
-            case _:
-                return None
-        values = self._quick_values(arguments, 0, _MOST_OPERAND_BITS)
-        if values is None:
+        root = args.root
+        if not isinstance(root, Exponentiation | Call):
             return None
-        return name, tuple(text_of_value(value) for value in values)
+        name = "pow" if isinstance(root, Exponentiation) else root.name
+        values = self._quick_values(children(root), 0, _MOST_OPERAND_BITS) if name in self._functions else None
+        return None if values is None else (name, tuple(map(text_of_value, values)))
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         """Return whether planning for an expression is certainly quick.
 
         Calls of operations must have short literals as arguments, because other calls may be slow to estimate. With
         ``mod`` or ``%``, there must be no call, because the cost of a call's residue depends on the prime factors of
-        the modulus. There must be at most one loop, and no call and no division together with a loop, because the body
-        of a loop is estimated several times.
+        the modulus.
         """
         (text,) = literals
         loops = len(self._loop.findall(text))
-        if loops > 1 or (loops and ("/" in text or self._call.search(text))):
+        if loops > 1 or (loops and ("/" in text or self._call.search(text))):  # a body is estimated several times
             return False
         rest = text if self._modulo.search(text) else self._quick_call.sub("", text)
         return self._call.search(rest) is None
@@ -215,10 +205,9 @@ class Evaluate(Calculable[Expression]):
     def _is_right(self, root: Node, precision: int, computed: Verified, prime: int) -> bool:
         """Return whether a text is the value of a tree.
 
-        For an exact value, compare residues modulo ``prime``: that of the text, and that of the tree, which functions
-        compute by an independent method. For a rounded value, or an exact one with irrational parts, compute the value
-        again from narrower enclosures. Raises ZeroDivisionError in the negligible case that the prime divides a
-        denominator, and the errors of ``result``.
+        An exact value is verified by residues modulo ``prime``. A rounded value, or an exact one with irrational parts,
+        is computed again from narrower enclosures. Raises ZeroDivisionError in the negligible case that the prime
+        divides a denominator.
         """
         try:
             if computed.exact:
@@ -243,16 +232,12 @@ class Evaluate(Calculable[Expression]):
         return Verified(number.text().encode(), False)
 
     def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
-        """Return whether an exact text agrees with the tree modulo ``prime``.
-
-        If the value is not a number, the root is a comparison or a call. Then each exact operand is compared with a
-        residue of the operand that is found independently. Raises DisagreementError if they differ. After that, the
-        text is checked against the operands.
-        """
+        """Return whether an exact text agrees with the tree modulo ``prime``. May raise DisagreementError instead."""
         evaluation = Evaluator(arithmetic, prime)
         residues = Residues(evaluation, prime, verifying=True)
         if not self._is_no_number(root):
             return digits_residue(computed.text, prime) == int(residues.of(root))
+        # The exact operands of a comparison or a call are verified by their residues, and the text by the operands.
         operands = children(root)
         values = [evaluation.value(operand) for operand in operands]
         for operand, value in zip(operands, values, strict=True):
@@ -268,8 +253,8 @@ class Evaluate(Calculable[Expression]):
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
         """Call ``attempt`` with rising working precisions until no enclosure is too wide, and return its result.
 
-        Each try has at least twice the precision of the one before. If an enclosure is still too wide after several
-        tries, raises DomainError with its position. If ``narrower`` is set, the first precision is over twice as high.
+        Raises DomainError, with the position, if an enclosure is too wide after several tries. If ``narrower`` is set,
+        the first precision is over twice as high.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:

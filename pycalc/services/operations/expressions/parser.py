@@ -65,18 +65,6 @@ def parse(text: str, functions: Mapping[str, Signature]) -> Node:
     raise invalid(level[0].position, _TOO_DEEP)
 
 
-def _chained(first: Node, steps: tuple[Step, ...]) -> Node:
-    """Return the chain of these operators, or ``first`` if there are none.
-
-    ``(a + b) + c`` is the same chain as ``a + b + c``.
-    """
-    if not steps:
-        return first
-    if isinstance(first, Chain) and first.is_sum == (steps[0].operator in "+-"):
-        return Chain(steps[0].position, first.first, first.steps + steps)
-    return Chain(steps[0].position, first, steps)
-
-
 class _Parser:
     def __init__(self, text: str, functions: Mapping[str, Signature]) -> None:
         self._text = text
@@ -119,7 +107,6 @@ class _Parser:
         return invalid(self._token.position, detail)
 
     def _unexpected(self) -> InvalidInput:
-        """Return the error for a token that the grammar does not allow here, mostly after a complete operand."""
         text, kind = self._token.text, self._token.kind
         if kind == "end":
             return self._error("The expression ends here, but a ) is missing.")
@@ -142,10 +129,9 @@ class _Parser:
         """
         self._enter()
         first = self._product()
-        steps = self._steps("+-", self._product)
-        node = _chained(first, steps)
+        node = self._chain(first, "+-", self._product)
         if self._token.text == "mod":
-            if steps:
+            if node is not first:
                 raise self._error("Put parentheses around what mod takes: (a + b) mod m, or a + (b mod m).")
             position = self._take().position
             node = Modulo(position, node, self._unary())
@@ -160,15 +146,18 @@ class _Parser:
             raise self._error(_TOO_DEEP)
 
     def _product(self) -> Node:
-        first = self._unary()
-        return _chained(first, self._steps("*/%", self._unary))
+        return self._chain(self._unary(), "*/%", self._unary)
 
-    def _steps(self, operators: str, operand: Callable[[], Node]) -> tuple[Step, ...]:
+    def _chain(self, first: Node, operators: str, operand: Callable[[], Node]) -> Node:
         steps = []
         while self._token.kind == "operator" and self._token.text[0] in operators:
             operator = self._take()
             steps.append(Step(operator.position, operator.text, operand()))
-        return tuple(steps)
+        if not steps:
+            return first
+        if isinstance(first, Chain) and first.is_sum == (operators == "+-"):  # (a + b) + c is the chain a + b + c
+            return Chain(steps[0].position, first.first, (*first.steps, *steps))
+        return Chain(steps[0].position, first, tuple(steps))
 
     def _unary(self) -> Node:
         """Parse signs, then an operand with its factorial and its exponent: ``-2^2`` is -(2^2)."""
@@ -192,7 +181,11 @@ class _Parser:
     def _primary(self) -> Node:
         token = self._take()
         if token.kind in ("based", "decimal"):
-            self._refuse_thousands(token)
+            # 1 000 and 1,000 are refused as thousands. Among arguments, 1,200 is two numbers, but 1,000 is refused.
+            following = self._token
+            comma = following.text == "," and (not self._in_arguments or _ZEROS.match(self._text, following.position))
+            if (following.kind == "decimal" or comma) and (error := separated_thousands(self._text, token.position)):
+                raise error
             try:
                 return Constant(token.position, parse_rational({"literal": token.text}, "literal"))
             except InvalidInput:
@@ -208,16 +201,6 @@ class _Parser:
         if token.kind == "end":
             raise invalid(token.position, "The expression ends here, but a number is missing.")
         raise invalid(token.position, f"A number is missing before {token.text}: write one.")
-
-    def _refuse_thousands(self, number: Token) -> None:
-        """Raise InvalidInput for a number with thousands separators, such as ``1 000`` or ``1,000``.
-
-        In a list of arguments, ``1,200`` is accepted as two numbers, but ``1,000`` is not.
-        """
-        following = self._token
-        comma = following.text == "," and (not self._in_arguments or _ZEROS.match(self._text, following.position))
-        if (following.kind == "decimal" or comma) and (error := separated_thousands(self._text, number.position)):
-            raise error
 
     def _named(self, name: Token) -> Node:
         if name.text not in self._functions and name.text not in _LOOPS:

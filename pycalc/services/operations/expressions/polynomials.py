@@ -19,12 +19,8 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
 
     The body must be made of the variable, and of exact values that do not depend on it, by these operators: ``+``,
     ``-`` (also as a sign), ``*``, ``/`` with a divisor that does not depend on the variable, and ``^`` with a literal
-    exponent, which is a whole number above 0. Return None for any other body, and for a ``prod`` instead of a ``sum``.
-
-    Return None also for a bound above the square root of ``terms``. The caller finds the sum from the differences of
-    the first values, and for such a degree this would take longer than adding up all terms.
-
-    ``varying`` has the ids of the nodes that depend on the variable.
+    exponent, which is a whole number above 0. Return None for any other body, for a ``prod``, and for a bound above the
+    square root of ``terms``. ``varying`` has the ids of the nodes that depend on the variable.
     """
     if loop.name != "sum":
         return None
@@ -51,14 +47,14 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
         return inf
 
     found = degree(loop.body)
-    return int(found) if found * found <= terms else None
+    return int(found) if found * found <= terms else None  # for a higher degree, adding up all terms is faster
 
 
 def polynomial_sum(values: Sequence[Value], terms: int) -> Value:
     """Return f(0) + f(1) + ... + f(``terms`` - 1) for a polynomial f, from ``values`` = f(0), f(1), ..., f(d).
 
-    The degree of f must be at most d. For each k from 0 to d, the difference of order k at 0 is multiplied by the
-    binomial coefficient of ``terms`` and k + 1, and the products are added up.
+    The degree of f must be at most d. The sum is that of the differences of order k at 0, each multiplied by the
+    binomial coefficient of ``terms`` and k + 1.
     """
     result, differences = mpz(0), list(values)
     for order in range(1, len(values) + 1):

@@ -7,7 +7,6 @@ from pycalc.errors import DomainError, FieldProblem, InvalidInput, ResultTooLarg
 POINTER = "/expression"
 # The largest value within an expression, in bits: about 300 million digits.
 MOST_BITS = 1_000_000_000
-_DIGITS_PER_BIT = 0.30103
 
 
 def invalid(position: int, detail: str) -> InvalidInput:
@@ -21,10 +20,7 @@ def undefined(position: int, detail: str) -> DomainError:
 
 
 def too_large(position: int, detail: str = "", bits: int = MOST_BITS) -> ResultTooLarge:
-    """Return the error for a subexpression whose value may have more than ``bits`` bits, too many to compute.
-
-    ``detail`` replaces the usual message.
-    """
-    limit = int(bits * _DIGITS_PER_BIT)
+    """Return the error for a subexpression whose value may have over ``bits`` bits. ``detail`` replaces the message."""
+    limit = int(bits * 0.30103)  # digits
     detail = detail or f"This part may have more than {limit:,} digits: make it smaller, or ask for a residue with mod."
     return ResultTooLarge(detail, None, limit, None, None, (FieldProblem(POINTER, detail, position),))

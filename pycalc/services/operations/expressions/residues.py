@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN
-from pycalc.services.operations.expressions.columns import Column, ResidueColumns, ValueColumns
+from pycalc.services.operations.expressions.columns import OPERATORS, Column, ValueColumns
 from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,
@@ -18,16 +20,12 @@ from pycalc.services.operations.expressions.nodes import (
     exact_steps,
 )
 from pycalc.services.operations.expressions.problems import undefined
-from pycalc.services.operations.expressions.sizer import (
-    MOST_EXPONENT_BITS,
-    by_euler,
-    exponent_too_large,
-    is_short_exponent,
-)
+from pycalc.services.operations.expressions.sizer import by_euler, is_short_exponent
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, size_of
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.primes import totient
+from pycalc.services.operations.numbers.texts import inverse
 
 if TYPE_CHECKING:
     from pycalc.services.operations.expressions.evaluation import Evaluator
@@ -101,30 +99,21 @@ class Residues:
         value = self._exact(Chain(node.position, node.first, node.steps[:exact])) if exact else self.of(node.first)
         for step in node.steps[exact:]:
             operand = self.of(step.operand)
-            match step.operator:
-                case "+":
-                    value += operand
-                case "-":
-                    value -= operand
-                case "*":
-                    value *= operand
-                case _:
-                    value *= self._divisor(operand)
+            divides = step.operator == "/"
+            value = value * self._divisor(operand) if divides else OPERATORS[step.operator](value, operand)
             value %= self._modulus
         return value
 
     def _power(self, node: Exponentiation) -> Value:
         if not is_short_exponent(node.exponent):
             size = self._evaluation.size(node.exponent)
-            if by_euler(size, size_of(mpz(self._reduced))):
+            if by_euler(node.exponent.position, size, size_of(mpz(self._reduced))):
                 # With φ, the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
                 # e >= log2 m (Euler). So e mod φ is computed instead of e. The two residues of a verification compute
                 # it in different ways, modulo φ and modulo φ·``factor``, so that an error in it is detected.
                 order = totient(self._reduced)
                 reduced = Residues(self._evaluation, order, self._factor, verified=order).of(node.exponent) % order
                 return pow(self.of(node.base), reduced + order, self._modulus)
-            if size.bits > MOST_EXPONENT_BITS:
-                raise exponent_too_large(node.exponent.position)
         exponent = self._evaluation.value(node.exponent)
         if not is_whole(exponent):
             return self._exact(node)
@@ -148,18 +137,50 @@ class Residues:
         return mpz(residue)
 
     def _loop(self, node: Loop) -> Value:
-        def column(values: ValueColumns) -> Column:
-            return ResidueColumns(values, self._modulus, self.of, self._value_of_call).of(node.body)
-
         result = mpz(node.name == "prod") % self._modulus
         is_short = self._modulus.bit_length() <= FOLDED_BITS
-        terms = self._evaluation.terms(node, self.of, column if is_short else None, backward=self._verifying)
+        column = (lambda values: self._column(node.body, values)) if is_short else None
+        terms = self._evaluation.terms(node, self.of, column, backward=self._verifying)
         for term in terms:
             result = (result + term if node.name == "sum" else result * term) % self._modulus
         return result
 
+    def _column(self, node: Node, values: ValueColumns) -> Column:
+        """Return the residues of a node in a block of a loop's terms.
+
+        Raises ZeroDivisionError if a divisor has no inverse.
+        """
+        if id(node) not in values.varying:
+            return [self.of(node)] * len(values.indices)
+        match node:
+            case Negation(_, operand):
+                return self._reduce(map(operator.neg, self._column(operand, values)))
+            case Chain():
+                return self._column_of_chain(node, values)
+            case Exponentiation(_, base, exponent):
+                return list(map(pow, self._column(base, values), values.of(exponent), repeat(self._modulus)))
+            case Call(_, name, arguments) if name not in BUILT_IN:
+                columns = map(values.of, arguments)
+                return [self._value_of_call(node, each) for each in zip(*columns, strict=True)]
+        return [residue_of(value, self._modulus) for value in values.of(node)]
+
+    def _column_of_chain(self, node: Chain, values: ValueColumns) -> Column:
+        exact = exact_steps(node)
+        column = self._reduce(values.exact(node, exact)) if exact else self._column(node.first, values)
+        for step in node.steps[exact:]:
+            operand = self._column(step.operand, values)
+            if step.operator == "/":
+                if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
+                    raise ZeroDivisionError
+                column = self._reduce(map(operator.mul, column, map(inverse, operand, repeat(self._modulus))))
+            else:
+                column = self._reduce(map(OPERATORS[step.operator], column, operand))
+        return column
+
+    def _reduce(self, column: Iterable[Value]) -> Column:
+        return list(map(operator.mod, column, repeat(self._modulus)))
+
     def _divisor(self, value: Value) -> Value:
-        """Return the inverse of a divisor. Raises NotInvertibleError if there is none, and for the modulus 1."""
         if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
             raise NotInvertibleError
         return self._inverse(value)

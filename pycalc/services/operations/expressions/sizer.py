@@ -10,7 +10,6 @@ from itertools import pairwise
 from math import ceil, inf, log2
 from typing import Any, NamedTuple
 
-from pycalc.errors import ResultTooLarge
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, number, require_modulus
 from pycalc.services.operations.expressions.columns import BLOCK, LEAST_TERMS, takes_columns, varying_nodes
@@ -115,9 +114,9 @@ class Sizer(NodeSizes):
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
-        if self._is_invariant(node):
+        if self._varying is not None and id(node) not in self._varying:
             return self._once(lambda: self.size(node))
-        self.seconds += self._node_seconds(node)
+        self.seconds += costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
         size = self._sizes.get(type(node), self._of_operands)(node)
         if size.rounded is not Enclosed.YES:
             self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
@@ -133,18 +132,10 @@ class Sizer(NodeSizes):
         for child in children(body):
             self.forget(child)
 
-    def _is_invariant(self, node: Node) -> bool:
-        """Return whether a node has the same value in all terms of the current loop, which is computed in columns.
-
-        A column is the list of a node's values for a block of terms. If the loop is not computed in columns, return
-        False.
-        """
-        return self._varying is not None and id(node) not in self._varying
-
     def _once(self, count: Callable[[], Size]) -> Size:
-        """Return the size from ``count``, which must add the cost of a node to ``seconds``.
+        """Return the size from ``count``, which counts the cost of a node that does not depend on a loop's variable.
 
-        Reduce the added seconds, because the node is computed once for each block of terms, not for each term.
+        Reduce the counted seconds, because the node is computed once for each block of terms, not for each term.
         """
         before, varying = self.seconds, self._varying
         self._varying = None
@@ -153,34 +144,19 @@ class Sizer(NodeSizes):
         self.seconds = before + (self.seconds - before) * self._share
         return size
 
-    def _node_seconds(self, node: Node) -> float:
-        return costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
-
     def _of_operands(self, node: Node) -> Size:
         first, *others = children(node)
-        sizes = [self._size_of_residue(node) or self.size(first), *map(self.size, others)]
-        return self.combined(node, sizes)
-
-    def _size_of_residue(self, node: Node) -> Size | None:
-        """Return the size of ``a % m`` and count its cost, for an ``a`` so large that ``a`` itself is not computed.
-
-        For any other node, return None.
-        """
+        size = None
         in_full = not self._strict or self._varying is not None
-        if in_full or not isinstance(node, Chain) or node.steps[0].operator != "%":
-            return None
-        modulus = self._peek(node.steps[0].operand)
-        if not takes_residue(self._peek(node.first), modulus) or modulus.bits > MOST_BITS:
-            return None
-        self._residue_within(node.first, modulus)
-        return Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
+        if not in_full and isinstance(node, Chain) and node.steps[0].operator == "%":
+            modulus = self._peek(node.steps[0].operand)
+            if takes_residue(self._peek(first), modulus) and modulus.bits <= MOST_BITS:
+                self._residue_within(first, modulus)
+                size = Size(mpz(0) if modulus.high is not None else None, modulus.high, modulus.bits)
+        return self.combined(node, [size or self.size(first), *map(self.size, others)])
 
     def _residue_within(self, node: Node, modulus: Size) -> None:
-        """Count the cost of a ``mod`` or ``%`` in the tree: the residue of its left side, ``node``.
-
-        If the left side is a call, its operation verifies the residue. Then the cost of a second residue, modulo a
-        prime, is not counted.
-        """
+        """Count the cost of a ``mod`` or ``%`` in the tree: the residue of its left side, ``node``."""
         self.seconds += costs.RESIDUE
         if isinstance(node, Call) and node.name in self._functions:
             self._residue_of_call(node, modulus, alone=True)
@@ -189,9 +165,9 @@ class Sizer(NodeSizes):
 
     def residue(self, node: Node, modulus: Size) -> Size:
         """Count the cost of a node's residue modulo a number of this size, and return the residue's size."""
-        if self._is_invariant(node):
+        if self._varying is not None and id(node) not in self._varying:
             return self._once(lambda: self.residue(node, modulus))
-        self.seconds += self._node_seconds(node)
+        self.seconds += costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
             case Constant() | Variable():
@@ -223,11 +199,8 @@ class Sizer(NodeSizes):
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
     def _peek(self, node: Node) -> Size:
-        """Return the bounds of a node's value, without counting the cost of the value itself.
-
-        Outside loops, count the time to find the bounds. A loop counts that time itself.
-        """
-        if not self._nested:
+        """Return the bounds of a node's value, without counting the cost of the value itself."""
+        if not self._nested:  # a loop counts the time to find the bounds itself
             self.seconds += costs.PEEK
         return self._bounds.size(node)
 
@@ -259,15 +232,10 @@ class Sizer(NodeSizes):
     def _repeated(self, node: Loop, count: Callable[[], Size], *, columns: bool = True) -> Repeated:
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
-        ``count`` must add the cost of one term to ``seconds``, and return the term's size. It must take the size of the
-        variable from ``_variables``. First, ``count`` is called for the whole range of the variable, which gives upper
-        bounds for every term. Then it is called for five single values of the variable. The weighted mean of their
-        costs (Simpson's rule) is taken as the cost of a term. If an end of the range is not known, or if this loop is
-        within two others, only the first call is made, and its cost is taken. ``columns`` must be False if the terms
-        cannot be computed in columns.
-
-        Raises DomainError if the first or the last value is known and not a whole number, and if there may be too many
-        terms.
+        ``count`` must add the cost of one term to ``seconds``, and return the term's size. First, it is called for the
+        whole range of the variable, which gives upper bounds for every term. Then it is called for five single values.
+        The weighted mean of their costs (Simpson's rule) is taken as the cost of a term. If an end of the range is not
+        known, or if this loop is within two others, only the first call is made, and its cost is taken.
         """
         first, last = self.size(node.first), self.size(node.last)
         for bound in (first, last):
@@ -325,11 +293,9 @@ class Sizer(NodeSizes):
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return ``(degree, None)``, ``(None, varying)`` or ``(None, None)``, which say how to compute a loop.
+        """Return the degree of the polynomial whose values a loop adds up by their differences, if it does so.
 
-        With a ``degree``, the loop adds up the values of a polynomial of at most this degree, by their differences.
-        ``varying`` is returned if the terms are computed in columns. It has the ids of the nodes that depend on the
-        loop's variable. ``(None, None)`` means that the terms are computed one by one.
+        If the terms are computed in columns instead, return the ids of the nodes that depend on the loop's variable.
         """
         if not self._strict or terms < LEAST_TERMS:
             return None, None
@@ -343,9 +309,7 @@ class Sizer(NodeSizes):
         for index in range(1, _SAMPLED + 1):
             self._variables[node.variable] = size_of(first + index)
             values.append(count().value)
-        if any(value is None for value in values):
-            return False
-        return all(right.denominator % left.denominator == 0 for left, right in pairwise(values))
+        return None not in values and all(right.denominator % left.denominator == 0 for left, right in pairwise(values))
 
     def _modulo(self, node: Modulo) -> Size:
         modulus = self.size(node.modulus)
@@ -382,21 +346,16 @@ class Sizer(NodeSizes):
             return
         self.residue(node.base, modulus)
         bits = modulus.bits
-        if by_euler(exponent, modulus):
+        if by_euler(node.exponent.position, exponent, modulus):
             self.seconds += costs.factor(_factored_bits(modulus)) + costs.residue_of_power(bits, bits)
             self.certain = False  # the first factorization imports FLINT
             self.residue(node.exponent, _order(node.exponent, modulus))
             return
-        if exponent.bits > MOST_EXPONENT_BITS:
-            raise exponent_too_large(node.exponent.position)
         self.size(node.exponent)
         self.seconds += costs.residue_of_power(exponent.bits, bits)
 
     def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
-        """Count the cost of a call's residue, and of another residue, modulo a prime, which verifies it.
-
-        ``alone`` must be set if the operation verifies the residue itself. Then the other residue is not counted.
-        """
+        """Count the cost of a call's residue. Unless ``alone`` is set, count its verification modulo a prime too."""
         sizes = [self.size(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if not all(value is not None for value in values):
@@ -448,28 +407,27 @@ def is_short_exponent(exponent: Node) -> bool:
     return literal or isinstance(exponent, Variable)
 
 
-def exponent_too_large(position: int) -> ResultTooLarge:
-    """Return the error for an exponent in a residue that may be too large and that Euler's theorem can't reduce."""
-    detail = (
-        "This exponent may have more than 5,050,445 digits: make it smaller. A larger exponent is possible only if it "
-        "is certainly a large, positive whole number. The modulus must then have at most 128 bits, not counting prime "
-        "factors up to 1,000."
-    )
-    return too_large(position, detail, MOST_EXPONENT_BITS)
-
-
-def by_euler(exponent: Size, modulus: Size) -> bool:
+def by_euler(position: int, exponent: Size, modulus: Size) -> bool:
     """Return whether to reduce an exponent by Euler's theorem, which requires the prime factors of the modulus.
 
     The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above
     2^20, and above the number of bits of the modulus. So that the modulus is factored in time, it must have at most
     MOST_EULER_MODULUS_BITS bits, not counting the prime factors up to 1,000 of a known modulus.
+
+    Raises ResultTooLarge, with the position, if an exponent that cannot be reduced may have over MOST_EXPONENT_BITS.
     """
-    if exponent.bits <= EULER_BITS or exponent.places or exponent.rounded:
-        return False
-    if not exponent.least > 20 or modulus.bits >= 2.0 ** min(exponent.least, 1023.0):
-        return False
-    return _factored_bits(modulus) <= MOST_EULER_MODULUS_BITS
+    if exponent.bits > EULER_BITS and not (exponent.places or exponent.rounded):
+        large = exponent.least > 20 and modulus.bits < 2.0 ** min(exponent.least, 1023.0)
+        if large and _factored_bits(modulus) <= MOST_EULER_MODULUS_BITS:
+            return True
+    if exponent.bits > MOST_EXPONENT_BITS:
+        detail = (
+            "This exponent may have more than 5,050,445 digits: make it smaller. A larger exponent is possible only if "
+            "it is certainly a large, positive whole number. The modulus must then have at most 128 bits, not counting "
+            "prime factors up to 1,000."
+        )
+        raise too_large(position, detail, MOST_EXPONENT_BITS)
+    return False
 
 
 def _factored_bits(modulus: Size) -> float:
@@ -478,11 +436,8 @@ def _factored_bits(modulus: Size) -> float:
 
 
 def _order(exponent: Node, modulus: Size) -> Size:
-    """Return the size of the totient of a modulus.
-
-    The totient of a known modulus is computed in two cases: it needs no large factorization, or the cost of a call in
-    the exponent depends on the totient. Otherwise, the size is estimated.
-    """
+    """Return the size of the totient of a modulus."""
+    # It is computed if it needs no large factorization, or if the cost of a call in the exponent depends on it.
     if modulus.value is not None and (has_call(exponent) or _factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
         return size_of(mpz(totient(int(modulus.value))))
     # Each further totient is shorter, because totients have more and more small factors.

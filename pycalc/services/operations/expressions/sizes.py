@@ -40,10 +40,9 @@ class Size(NamedTuple):
 
     @property
     def digits(self) -> float:
-        """Return the number of digits of a known integer.
+        """Return the digits of a known integer, or an upper bound for those of numerator and denominator together.
 
-        For any other value, return an upper bound for the digits of numerator and denominator together. ``bits`` and
-        ``places`` must be finite.
+        ``bits`` and ``places`` must be finite.
         """
         if self.value is not None and not self.places:
             return len(abs(self.value).digits())
@@ -99,13 +98,10 @@ def log2_of(value: Value) -> float:
 
 def magnitude(size: Size) -> float:
     """Return an upper bound for a value's magnitude, or inf if it may be over about 10^300."""
-    if size.low is not None:
-        return max(_float(abs(size.low)), _float(abs(size.high)))
-    return 2.0**size.bits if size.bits < 1000 else inf
-
-
-def _float(value: Value) -> float:
-    return float(value) * MARGIN if value.numerator.bit_length() < 1000 else inf
+    if size.low is None:
+        return 2.0**size.bits if size.bits < 1000 else inf
+    ends = (abs(size.low), abs(size.high))
+    return max(float(end) * MARGIN if end.numerator.bit_length() < 1000 else inf for end in ends)
 
 
 def times(bits: float, factor: float) -> float:
