@@ -46,4 +46,4 @@ class SqlDeadLetterStore(SqlStore):
 
     async def size(self) -> int:
         query = select(func.count()).select_from(dead_letters)
-        return await self._database.read(lambda connection: connection.scalar(query) or 0)
+        return await self._scalar(query) or 0

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from pycalc.db.base import Database, KeyBearer, KeyUse
+from pycalc.db.base import KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import SqlStore, transaction
+from pycalc.db.sql_store import CredentialStore, transaction
 from pycalc.db.tables import api_keys, sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
@@ -32,16 +32,8 @@ def _key_of(row: Row[Any]) -> StoredKey:
     return StoredKey(**{name: getattr(row, name) for name in _FIELDS}, limits=limits)
 
 
-class SqlKeyStore(SqlStore):
-    """API keys in SQL."""
-
-    def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        """Store keys in ``database``.
-
-        If ``lookups``, another adapter of the same database, is given, the method ``bearer`` uses it instead.
-        """
-        super().__init__(database)
-        self._lookups = lookups or database
+class SqlKeyStore(CredentialStore):
+    """API keys in SQL. The method ``bearer`` uses ``lookups``."""
 
     @transaction
     def add(
@@ -72,11 +64,10 @@ class SqlKeyStore(SqlStore):
     async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         def find(connection: Connection) -> KeyBearer | None:
             row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
-            key = None if row is None else _key_of(row)
-            if key is None or (key.expires_ms is not None and key.expires_ms <= now_ms):
+            if row is None or (row.expires_ms is not None and row.expires_ms <= now_ms):
                 return None
-            owner = user_of(connection.execute(select(users).where(users.c.id == key.user_id)).one_or_none())
-            return None if owner is None or owner.disabled else KeyBearer(owner, key)
+            owner = connection.execute(select(users).where(users.c.id == row.user_id)).one_or_none()
+            return None if owner is None or owner.disabled else KeyBearer(user_of(owner), _key_of(row))
 
         return await self._lookups.read(find)
 

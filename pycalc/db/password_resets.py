@@ -36,11 +36,11 @@ class SqlPasswordResetStore(SqlStore):
         connection.execute(insert(password_resets).values(row))
 
     async def owner(self, token_hash: bytes, now_ms: int) -> User | None:
-        return user_of(await self._row(_owner(token_hash, now_ms)))
+        return await self._row(_owner(token_hash, now_ms), user_of)
 
     @transaction
     def use(self, connection: Connection, token_hash: bytes, now_ms: int, password_hash: str) -> None:
-        owner = user_of(connection.execute(_owner(token_hash, now_ms)).one_or_none())
+        owner = connection.execute(_owner(token_hash, now_ms)).one_or_none()
         if owner is None:
             raise Unauthorized(_REFUSAL)
         # Every writer locks the account first. Of two uses at once, the second finds the token gone.

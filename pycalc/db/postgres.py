@@ -21,10 +21,10 @@ from pycalc.db import migrations
 from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
-from pycalc.db.reasons import CONNECTION_LOST, NO_ANSWER, driver_error, unavailable
+from pycalc.db.reasons import CONNECTION_LOST, NO_ANSWER, driver_error, outcome_unknown, unavailable
 from pycalc.db.roles import DatabaseRole, require_different
 from pycalc.db.rows import arrays_inserts
-from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
+from pycalc.errors import RowsRejected, StoreReadOnly, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -97,20 +97,13 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
     )
 
 
-def _unknown(reason: str) -> OutcomeUnknown:
-    """Return the error for a change that may be stored. ``reason`` begins its message."""
-    return OutcomeUnknown(
-        f"{reason}: it is not known whether the change was stored. Check this before you repeat the request."
-    )
-
-
 def _refused(error: BaseException | None) -> bool:
     """Return whether the server itself has refused a statement, so that nothing is stored.
 
     A server that is stopping or starting has not refused it. Nor has one that crashes (PANIC), for example because it
     can't sync its write-ahead log: the log may hold the commit, which the recovery then replays.
     """
-    driver = driver_error(error) if isinstance(error, Exception) else error
+    driver = driver_error(error)
     if not isinstance(driver, asyncpg.PostgresError) or isinstance(driver, _CONNECTION_ERRORS):
         return False
     return bool(driver.severity_en != "PANIC")  # ``severity`` is in the server's language
@@ -118,8 +111,7 @@ def _refused(error: BaseException | None) -> bool:
 
 def _reason(error: BaseException | None) -> str:
     """Return the beginning of a sentence about this error of the driver: the time limit passed, or another failure."""
-    driver = driver_error(error) if isinstance(error, Exception) else error
-    late = isinstance(driver, (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
+    late = isinstance(driver_error(error), (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
     return NO_ANSWER if late else CONNECTION_LOST
 
 
@@ -225,7 +217,17 @@ class PostgresDatabase:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
-        await self._run("ping", self._prove_writable())
+        async def prove_writable() -> None:
+            # A standby is in recovery; elsewhere a setting can make transactions read-only.
+            modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
+            if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
+                await self._reconnect()
+                await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
+                raise StoreReadOnly(_READ_ONLY)
+            if self._refused:  # the server accepts writes again
+                await self._reconnect(at_once=True)
+
+        await self._run("ping", prove_writable())
 
     async def aclose(self) -> None:
         self._closed = True
@@ -257,7 +259,7 @@ class PostgresDatabase:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             if queue.writes:
-                raise _unknown(self._delay if name == "insert" else NO_ANSWER) from error
+                raise outcome_unknown(self._delay if name == "insert" else NO_ANSWER) from error
             raise StoreUnavailable(f"{NO_ANSWER}.", 1, self._location) from error
 
     async def _transact(self, name: str, work: Callable[[Connection], T]) -> T:
@@ -274,7 +276,7 @@ class PostgresDatabase:
             raise
         except StoreUnavailable as error:
             if committing and not _refused(error.__cause__):
-                raise _unknown(_reason(error.__cause__)) from error
+                raise outcome_unknown(_reason(error.__cause__)) from error
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
@@ -288,20 +290,6 @@ class PostgresDatabase:
             if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
                 raise
             return await self._transact(name, work)
-
-    async def _prove_writable(self) -> None:
-        """Raise StoreReadOnly if the server refuses writes, and StoreUnavailable if it does not answer.
-
-        If the server has refused writes before and accepts them now, replace the writing connections.
-        """
-        # A standby is in recovery; elsewhere a setting can make transactions read-only.
-        modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
-        if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
-            await self._reconnect()
-            await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
-            raise StoreReadOnly(_READ_ONLY)
-        if self._refused:
-            await self._reconnect(at_once=True)
 
     async def _reconnect(self, *, at_once: bool = False) -> None:
         """Replace the writing connections, because after a failover the old connections lead to the former primary.
@@ -354,7 +342,7 @@ class PostgresDatabase:
                 if _refused(error.__cause__) and not lost:
                     raise
             if monotonic() > deadline:
-                raise _unknown(self._delay) if lost or failure is None else failure
+                raise outcome_unknown(self._delay) if lost or failure is None else failure
             await asyncio.sleep(self._timeouts.pause)
             seconds = max(self._timeouts.pause, deadline - monotonic())
 

@@ -39,8 +39,8 @@ class SqlTotpStore(SqlStore):
         connection.execute(insert(totp).values(user_id=user_id, secret=secret))
 
     async def of_user(self, user_id: bytes) -> StoredTotp | None:
-        row = await self._row(select(totp.c.secret, totp.c.last_step).where(totp.c.user_id == user_id))
-        return None if row is None else StoredTotp(row.secret, row.last_step)
+        query = select(totp.c.secret, totp.c.last_step).where(totp.c.user_id == user_id)
+        return await self._row(query, StoredTotp._make)
 
     @transaction
     def confirm(

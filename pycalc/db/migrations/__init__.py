@@ -22,9 +22,14 @@ def current(connection: Connection) -> str | None:
     whose name pycalc needs; other tables there may be those of an extension.
     """
     revision = _revision(connection)
-    if revision is None and (names := _foreign_tables(connection)):
+    if revision is None:
+        inspector = inspect(connection)
+        schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
+        names = set(inspector.get_table_names(schema)) - {"alembic_version"}
+        if connection.dialect.name != "sqlite":
+            names = (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
         revision = _revision(connection)  # a first migration may have been committed between the two queries
-        if revision is None:
+        if revision is None and names:
             raise foreign(f"it has a table {min(names)!r}")
     if revision is not None and not (_REVISION.fullmatch(revision) and inspect(connection).has_table("history")):
         raise foreign(f"its tables are of revision {revision!r}")
@@ -38,16 +43,6 @@ def _revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return revision
-
-
-def _foreign_tables(connection: Connection) -> set[str]:
-    """Return the tables that show that a database without a revision belongs to another program."""
-    inspector = inspect(connection)
-    schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
-    names = set(inspector.get_table_names(schema)) - {"alembic_version"}
-    if connection.dialect.name == "sqlite":
-        return names
-    return (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
 
 
 def foreign(reason: str) -> StoreUnavailable:
