@@ -17,11 +17,6 @@ from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
 from pycalc.models.limits import KeyLimits
 
-_NOTE = (
-    update(api_keys)
-    .where(api_keys.c.id == bindparam("of"), func.coalesce(api_keys.c.used_ms, 0) < bindparam("used_ms"))
-    .values(used_ms=bindparam("used_ms"), used_from=bindparam("used_from"))
-)
 _FIELDS = [field.name for field in fields(StoredKey) if field.name != "limits"]  # the columns of the same names
 
 
@@ -72,9 +67,10 @@ class SqlKeyStore(CredentialStore):
         return await self._lookups.read(find)
 
     async def note(self, uses: Sequence[KeyUse]) -> None:
+        earlier = (api_keys.c.id == bindparam("of")) & (func.coalesce(api_keys.c.used_ms, 0) < bindparam("at"))
         # Concurrent processes lock rows in the same order, which rules out deadlocks.
-        rows = [{"of": use.key_id, "used_ms": use.used_ms, "used_from": use.used_from} for use in sorted(uses)]
-        await self._database.write(lambda connection: connection.execute(_NOTE, rows))
+        rows = [{"of": key, "at": ms, "used_ms": ms, "used_from": address} for key, ms, address in sorted(uses)]
+        await self._database.write(lambda connection: connection.execute(update(api_keys).where(earlier), rows))
 
     @transaction
     def remove(self, connection: Connection, user_id: bytes, key_id: bytes) -> None:

@@ -28,8 +28,7 @@ class SqlPasswordResetStore(SqlStore):
     ) -> None:
         if granted_by is not None:
             lock_admins(connection, granted_by)
-        owner = select(users.c.id).where(users.c.id == user_id).with_for_update()
-        if connection.scalar(owner) is None:
+        if connection.scalar(select(users.c.id).where(users.c.id == user_id).with_for_update()) is None:
             raise NotFound("There is no such user.")
         connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
         row = {"user_id": user_id, "token_hash": token_hash, "expires_ms": expires_ms}

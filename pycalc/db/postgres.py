@@ -21,8 +21,8 @@ from pycalc.db import migrations
 from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
-from pycalc.db.reasons import CONNECTION_LOST, NO_ANSWER, driver_error, outcome_unknown, unavailable
-from pycalc.db.roles import DatabaseRole, require_different
+from pycalc.db.reasons import NO_ANSWER, driver_error, outcome_unknown, unavailable
+from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import arrays_inserts
 from pycalc.errors import RowsRejected, StoreReadOnly, StoreUnavailable
 
@@ -32,8 +32,6 @@ _INSERTERS = 2  # connections for ``insert``
 _WRITERS = 3
 _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
-# Errors of a server that stops or starts, or of a connection that broke.
-_CONNECTION_ERRORS = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
 _READ_ONLY = "The database is read-only."
 _CLOSE_SECONDS = 0.5
 
@@ -73,7 +71,7 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
 
     ``seconds`` limits each statement; None means no limit. ``server`` has further session settings of PostgreSQL.
     """
-    milliseconds = "0" if seconds is None else str(round(seconds * 1000))
+    milliseconds = str(round((seconds or 0) * 1000))  # 0: no limit
 
     async def connect() -> asyncpg.Connection:
         connection = await asyncpg.connect(
@@ -104,15 +102,15 @@ def _refused(error: BaseException | None) -> bool:
     can't sync its write-ahead log: the log may hold the commit, which the recovery then replays.
     """
     driver = driver_error(error)
-    if not isinstance(driver, asyncpg.PostgresError) or isinstance(driver, _CONNECTION_ERRORS):
-        return False
-    return bool(driver.severity_en != "PANIC")  # ``severity`` is in the server's language
+    stopping = isinstance(driver, (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError))
+    # ``severity`` is in the server's language.
+    return isinstance(driver, asyncpg.PostgresError) and not stopping and driver.severity_en != "PANIC"
 
 
 def _reason(error: BaseException | None) -> str:
-    """Return the beginning of a sentence about this error of the driver: the time limit passed, or another failure."""
+    """Return the beginning of a sentence about this error of the driver."""
     late = isinstance(driver_error(error), (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
-    return NO_ANSWER if late else CONNECTION_LOST
+    return NO_ANSWER if late else "The connection to the database is lost"
 
 
 class _ReplyLost(Exception):
@@ -186,7 +184,8 @@ class PostgresDatabase:
         each of ``tries`` tries.
         """
         location = location_of(url)
-        require_different(roles)
+        if len({role.name for role in roles}) < len(roles):  # the second grant would revoke the first one's rights
+            raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
         engine = _engine(url, 1, _TIMEOUTS, None)
         try:
             with _mapped(location):

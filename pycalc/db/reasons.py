@@ -7,9 +7,7 @@ from structlog import get_logger
 
 from pycalc.errors import OutcomeUnknown, StoreUnavailable
 
-# Beginnings of sentences.
-NO_ANSWER = "The database does not answer in time"
-CONNECTION_LOST = "The connection to the database is lost"
+NO_ANSWER = "The database does not answer in time"  # the beginning of a sentence
 
 _log = get_logger(__name__)
 

@@ -18,10 +18,7 @@ _HASH_BYTES = 32
 
 
 def _locked(connection: Connection, user_id: bytes) -> bool | None:
-    """Lock an account until the transaction ends. Return whether it has a second factor.
-
-    Return None if there is no such account.
-    """
+    """Lock an account. Return whether it has a second factor, or None if there is no such account."""
     return connection.scalar(select(users.c.totp).where(users.c.id == user_id).with_for_update())
 
 

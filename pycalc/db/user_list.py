@@ -11,9 +11,6 @@ from pycalc.db.usage import LOW
 from pycalc.db.users import user_of
 from pycalc.models.auth import NO_PASSWORD, ListedUser, UserOrder
 
-_LAST_CHARACTER = "\U0010ffff"
-_USAGE = (usage.c.count, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us)
-
 
 class SqlUserListStore(SqlStore):
     """The list of accounts in SQL."""
@@ -30,7 +27,7 @@ class SqlUserListStore(SqlStore):
         if selection.prefix is not None:
             first = search_key(selection.prefix)
             # A range, because the indexes of both databases search for ranges. No name with the prefix is after it.
-            begins = [(name >= first) & (name < first + _LAST_CHARACTER) for name in names]
+            begins = [(name >= first) & (name < first + "\U0010ffff") for name in names]
             begins[1] &= users.c.password_hash != NO_PASSWORD  # the others' address key is the account's id
             query = query.where(or_(*begins))
         if selection.after is not None:
@@ -40,9 +37,9 @@ class SqlUserListStore(SqlStore):
 
         def work(connection: Connection) -> list[ListedUser]:
             found = connection.execute(query).all()
-            sums = [func.sum(column) for column in _USAGE]
             of_day = usage.c.user_id.in_([row.id for row in found]) & (usage.c.day == day)
-            totals = select(usage.c.user_id, *sums).where(of_day).group_by(usage.c.user_id)
+            columns = usage.c.count, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us
+            totals = select(usage.c.user_id, *map(func.sum, columns)).where(of_day).group_by(usage.c.user_id)
             figures = {user_id: list(map(int, values)) for user_id, *values in connection.execute(totals)}
             listed = []
             for row in found:

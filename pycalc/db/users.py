@@ -58,10 +58,7 @@ def lock_admins(connection: Connection, granted_by: bytes | None = None) -> int:
 
 
 def _locked(connection: Connection, username: str, granted_by: bytes | None) -> tuple[User, bool]:
-    """Lock the enabled admins, and an account. Return the account, and whether it is the only enabled admin.
-
-    Raises Forbidden as ``lock_admins`` does, and NotFound if there is no such account.
-    """
+    """Lock the enabled admins and an account. Return the account, and whether it is the only enabled admin."""
     admins = lock_admins(connection, granted_by)  # every change locks the admins first, which rules out deadlocks
     query = select(users).where(users.c.username_key == search_key(username)).with_for_update()
     row = connection.execute(query).one_or_none()

@@ -12,8 +12,6 @@ from pycalc.errors import StoreUnavailable
 
 HEAD = "0017"  # the newest revision; importing Alembic to find it would slow every start
 
-_REVISION = re.compile(r"\d{4}")
-
 
 def current(connection: Connection) -> str | None:
     """Return the database's revision, or None if it has none. Raises StoreUnavailable for another program's database.
@@ -31,7 +29,7 @@ def current(connection: Connection) -> str | None:
         revision = _revision(connection)  # a first migration may have been committed between the two queries
         if revision is None and names:
             raise foreign(f"it has a table {min(names)!r}")
-    if revision is not None and not (_REVISION.fullmatch(revision) and inspect(connection).has_table("history")):
+    if revision is not None and not (re.fullmatch(r"\d{4}", revision) and inspect(connection).has_table("history")):
         raise foreign(f"its tables are of revision {revision!r}")
     return revision
 
