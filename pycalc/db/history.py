@@ -54,17 +54,15 @@ class SqlHistoryStore(SqlStore):
     """Recorded calculations in SQL."""
 
     async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
+        # Concurrent processes insert keys in the same order, which rules out deadlocks.
+        also = (idempotency_keys, sorted(keys)) if keys else None
         # The trigger history_outbox (migration 0001) inserts each row's outbox entry in the same transaction. An INSERT
         # here would lose or double events while old and new releases share a database in a rolling upgrade (ADR 5).
-        if not keys:
-            await self._database.insert(history, rows)
-            return
         try:
-            # Concurrent processes insert keys in the same order, which rules out deadlocks.
-            await self._database.insert(history, rows, (idempotency_keys, sorted(keys)))
+            await self._database.insert(history, rows, also)
         except RowsRejected as error:
             query = select(idempotency_keys.c.id).where(idempotency_keys.c.id.in_([key.id for key in keys]))
-            if taken := await self._list(query, lambda row: row.id):
+            if keys and (taken := await self._list(query, lambda row: row.id)):
                 raise KeysTaken("Requests with these idempotency keys are recorded.", frozenset(taken)) from error
             raise
 

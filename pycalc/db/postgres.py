@@ -149,11 +149,7 @@ class PostgresDatabase:
 
     @classmethod
     async def open(cls, url: str) -> PostgresDatabase:
-        """Open the database at a URL.
-
-        Raises ValueError for a malformed URL, and for one that names a missing file of certificate authorities. Raises
-        StoreUnavailable if the database is unreachable, read-only or not migrated, or belongs to another program.
-        """
+        """Open the database at a URL. Raises the errors of ``open_database``."""
         database = cls(url)
         try:
             migrations.require_current(await database.read(migrations.current))
@@ -179,9 +175,8 @@ class PostgresDatabase:
         their wait short, a try gives up after it has waited for a lock for ``lock_seconds``. There are
         ``pause_seconds`` between two tries.
 
-        Raises ValueError for roles that can't be granted, and for a URL as ``open`` does. Raises StoreUnavailable if
-        the database does not answer, refuses a statement or belongs to another program, or if its tables are in use at
-        each of ``tries`` tries.
+        Raises the errors of ``migrate_database``, among them StoreUnavailable if the tables are in use at each of
+        ``tries`` tries.
         """
         location = location_of(url)
         if len({role.name for role in roles}) < len(roles):  # the second grant would revoke the first one's rights
@@ -305,11 +300,10 @@ class PostgresDatabase:
             await self._queues[name].engine.dispose()
 
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert ``rows`` into ``table`` and, in the same statement, the rows of ``also`` into its table.
+        """Insert rows by one statement. Raises OutcomeUnknown if they may be stored, and other errors if they are not.
 
         If a connection fails, repeat the statement for up to ``Timeouts.unknown`` seconds. Skip rows that exist then,
-        because a statement without a reply may have stored them. Raises RowsRejected if the database rejects a row's
-        values, OutcomeUnknown if the rows may be stored, and StoreUnavailable if they are not.
+        because a statement without a reply may have stored them.
         """
         second, columns = None, list(zip(*rows, strict=True))
         if also is not None:

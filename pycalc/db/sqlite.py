@@ -209,18 +209,16 @@ class SqliteDatabase:
 
     @classmethod
     async def migrate(cls, url: str, roles: Sequence[DatabaseRole] = ()) -> None:
-        """Migrate the file to the current schema. Raises the errors of ``open``, and ValueError if roles are given."""
+        """Migrate the file to the current schema. Raises the errors of ``migrate_database``."""
         if roles:
             raise ValueError("an SQLite file has no roles; leave PYCALC_DATABASE_API_ROLE and _CONSUMER_ROLE empty")
         await (await cls.open(url)).aclose()
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
-        """Open or create the file in a URL ``sqlite:///PATH``, and migrate it to the current schema.
+        """Open or create the file in a URL ``sqlite:///PATH``, and migrate it. Raises the errors of ``open_database``.
 
-        ``clock`` must return monotonic seconds. Raises ValueError for another form of URL. Raises StoreUnavailable if
-        the file can't be opened or written, belongs to another program, or is in use by another process. Raises OSError
-        if its folder can't be created, or if its lock file can't be used.
+        ``clock`` must return monotonic seconds.
         """
         # Other processes may reach the file by other links. All of them must find the same lock beside it.
         database = cls(file_of(url), clock)
