@@ -17,9 +17,9 @@ _DATABASES = {
 async def open_database(url: str) -> Database:
     """Open the database at a URL. An SQLite file is created and migrated if necessary.
 
-    Raises ValueError for an invalid URL. Raises StoreUnavailable if the database is unreachable, read-only or not
-    migrated, belongs to another program, or is an SQLite file in use. Raises OSError if the folder of an SQLite file
-    can't be created, or if the lock file there can't be used.
+    Raises ValueError for an invalid URL, or one that names a missing file. Raises StoreUnavailable if the database is
+    unreachable, read-only or not migrated, belongs to another program, or is an SQLite file in use. Raises OSError if
+    the folder of an SQLite file can't be created, or if the lock file there can't be used.
     """
     with backend_of(url, "database", _DATABASES) as backend:
         database: Database = await backend.open(url)

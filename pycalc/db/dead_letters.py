@@ -10,12 +10,11 @@ from pycalc.db.base import DeadLetter
 from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import dead_letters, history, outbox
 
-_COLUMNS = DeadLetter._fields[1:]  # without the number
-
 
 def insert_dead_letters(connection: Connection, new: Iterable[DeadLetter]) -> None:
     """Insert dead letters within a transaction; the database assigns their numbers."""
-    connection.execute(insert(dead_letters), [dict(zip(_COLUMNS, row[1:], strict=True)) for row in new])
+    columns = DeadLetter._fields[1:]  # without the number
+    connection.execute(insert(dead_letters), [dict(zip(columns, row[1:], strict=True)) for row in new])
 
 
 class SqlDeadLetterStore(SqlStore):
@@ -46,4 +45,4 @@ class SqlDeadLetterStore(SqlStore):
 
     async def size(self) -> int:
         query = select(func.count()).select_from(dead_letters)
-        return await self._database.read(lambda connection: connection.scalar(query) or 0)
+        return await self._scalar(query) or 0

@@ -16,13 +16,12 @@ class SqlDeletedAccountStore(SqlStore):
 
     async def following(self, user_id: bytes) -> DeletedAccount | None:
         later = select(deleted_accounts).where(deleted_accounts.c.user_id > user_id)
-        found = await self._row(later.order_by(deleted_accounts.c.user_id).limit(1))
-        return None if found is None else DeletedAccount._make(found)
+        return await self._row(later.order_by(deleted_accounts.c.user_id).limit(1), DeletedAccount._make)
 
     async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
         later = select(history.c.id).where((history.c.user_id == user_id) & (history.c.id > after))
         query = later.order_by(history.c.id).limit(limit)
-        if await self._database.read(lambda connection: connection.scalar(query)) is None:
+        if await self._scalar(query) is None:
             return None  # costs no write
 
         def work(connection: Connection) -> bytes | None:
@@ -36,7 +35,7 @@ class SqlDeletedAccountStore(SqlStore):
     async def erase_totals(self, user_id: bytes, limit: int) -> int:
         of_user = usage.c.user_id == user_id
         some = select(usage.c.day, usage.c.operation).where(of_user).limit(limit)
-        if await self._row(some.limit(1)) is None:
+        if await self._scalar(select(usage.c.day).where(of_user).limit(1)) is None:
             return 0
         return await self._change(delete(usage).where(of_user & tuple_(usage.c.day, usage.c.operation).in_(some)))
 

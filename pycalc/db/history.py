@@ -50,28 +50,19 @@ def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tu
     return query
 
 
-# Whether the calculation's event is a dead letter: an event has the id of its calculation.
-_dead = exists().where(dead_letters.c.event_id == history.c.id)
-_characters = (
-    func.length(history.c.input) + func.coalesce(func.length(history.c.result), 0) + func.length(history.c.digits)
-)
-
-
 class SqlHistoryStore(SqlStore):
     """Recorded calculations in SQL."""
 
     async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
+        # Concurrent processes insert keys in the same order, which rules out deadlocks.
+        also = (idempotency_keys, sorted(keys)) if keys else None
         # The trigger history_outbox (migration 0001) inserts each row's outbox entry in the same transaction. An INSERT
         # here would lose or double events while old and new releases share a database in a rolling upgrade (ADR 5).
-        if not keys:
-            await self._database.insert(history, rows)
-            return
         try:
-            # Concurrent processes insert keys in the same order, which rules out deadlocks.
-            await self._database.insert(history, rows, (idempotency_keys, sorted(keys)))
+            await self._database.insert(history, rows, also)
         except RowsRejected as error:
             query = select(idempotency_keys.c.id).where(idempotency_keys.c.id.in_([key.id for key in keys]))
-            if taken := await self._list(query, lambda row: row.id):
+            if keys and (taken := await self._list(query, lambda row: row.id)):
                 raise KeysTaken("Requests with these idempotency keys are recorded.", frozenset(taken)) from error
             raise
 
@@ -82,11 +73,9 @@ class SqlHistoryStore(SqlStore):
         await self._database.write(lambda connection: connection.execute(_PROBE))
 
     async def clock_ms(self) -> int:
-        def work(connection: Connection) -> int:
-            moment: int = connection.execute(_CLOCKS[connection.dialect.name]).scalar_one()
-            return moment
-
-        return await self._database.read(work)
+        return await self._database.read(
+            lambda connection: int(connection.execute(_CLOCKS[connection.dialect.name]).scalar_one())
+        )
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
         if before is not None:
@@ -95,8 +84,7 @@ class SqlHistoryStore(SqlStore):
         return sorted(await self._rows(query, selection.user_ids), reverse=True)[:limit]
 
     async def find(self, identity: bytes) -> HistoryRow | None:
-        found = await self._row(select(*_COLUMNS).where(history.c.id == identity))
-        return None if found is None else HistoryRow._make(found)
+        return await self._row(select(*_COLUMNS).where(history.c.id == identity), HistoryRow._make)
 
     async def find_all(self, identities: Sequence[bytes]) -> list[HistoryRow]:
         query = select(*_COLUMNS).where(history.c.id.in_(identities))
@@ -109,10 +97,11 @@ class SqlHistoryStore(SqlStore):
 
     async def user_after(self, user_id: bytes) -> bytes | None:
         query = select(history.c.user_id).where(history.c.user_id > user_id).order_by(history.c.user_id).limit(1)
-        return await self._database.read(lambda connection: connection.scalar(query))
+        return await self._scalar(query)
 
     async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
-        query = select(history.c.id, _characters).where(history.c.user_id == user_id)
+        characters = func.length(history.c.input + func.coalesce(history.c.result, "") + history.c.digits)
+        query = select(history.c.id, characters).where(history.c.user_id == user_id)
         if before is not None:
             query = query.where(history.c.id < before)
         return await self._list(query.order_by(history.c.id.desc()).limit(limit), RowSize._make)
@@ -124,7 +113,8 @@ class SqlHistoryStore(SqlStore):
         waiting = select(outbox.c.history_id).where(outbox.c.history_id < before).order_by(outbox.c.history_id).limit(1)
         bound = func.coalesce(waiting.scalar_subquery(), before)
         mine = true() if user_id is None else history.c.user_id == user_id
-        prunable = select(history.c.id).where(mine & ~_dead).order_by(history.c.id)
+        dead = exists().where(dead_letters.c.event_id == history.c.id)  # an event has the id of its calculation
+        prunable = select(history.c.id).where(mine & ~dead).order_by(history.c.id)
         oldest = prunable.where(history.c.id < bound).limit(limit)
         while ids := await self._list(oldest, lambda row: row.id):
             # Another process may delete or lock the same rows, or dead-letter an event.

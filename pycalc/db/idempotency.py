@@ -13,8 +13,7 @@ class SqlIdempotencyStore(SqlStore):
     """Recorded requests with idempotency keys in SQL."""
 
     async def find(self, identity: bytes) -> KeyRow | None:
-        found = await self._row(select(idempotency_keys).where(idempotency_keys.c.id == identity))
-        return None if found is None else KeyRow._make(found)
+        return await self._row(select(idempotency_keys).where(idempotency_keys.c.id == identity), KeyRow._make)
 
     @transaction
     def forget(self, connection: Connection, before_ms: int, limit: int) -> int:

@@ -8,20 +8,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from pycalc.db.base import Database, KeyBearer, KeyUse
+from pycalc.db.base import KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import SqlStore, transaction
+from pycalc.db.sql_store import CredentialStore, transaction
 from pycalc.db.tables import api_keys, sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
 from pycalc.models.auth import StoredKey
 from pycalc.models.limits import KeyLimits
 
-_NOTE = (
-    update(api_keys)
-    .where(api_keys.c.id == bindparam("of"), func.coalesce(api_keys.c.used_ms, 0) < bindparam("used_ms"))
-    .values(used_ms=bindparam("used_ms"), used_from=bindparam("used_from"))
-)
 _FIELDS = [field.name for field in fields(StoredKey) if field.name != "limits"]  # the columns of the same names
 
 
@@ -32,16 +27,8 @@ def _key_of(row: Row[Any]) -> StoredKey:
     return StoredKey(**{name: getattr(row, name) for name in _FIELDS}, limits=limits)
 
 
-class SqlKeyStore(SqlStore):
-    """API keys in SQL."""
-
-    def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        """Store keys in ``database``.
-
-        If ``lookups``, another adapter of the same database, is given, the method ``bearer`` uses it instead.
-        """
-        super().__init__(database)
-        self._lookups = lookups or database
+class SqlKeyStore(CredentialStore):
+    """API keys in SQL. The method ``bearer`` uses ``lookups``."""
 
     @transaction
     def add(
@@ -72,18 +59,18 @@ class SqlKeyStore(SqlStore):
     async def bearer(self, key_hash: bytes, now_ms: int) -> KeyBearer | None:
         def find(connection: Connection) -> KeyBearer | None:
             row = connection.execute(select(api_keys).where(api_keys.c.key_hash == key_hash)).one_or_none()
-            key = None if row is None else _key_of(row)
-            if key is None or (key.expires_ms is not None and key.expires_ms <= now_ms):
+            if row is None or (row.expires_ms is not None and row.expires_ms <= now_ms):
                 return None
-            owner = user_of(connection.execute(select(users).where(users.c.id == key.user_id)).one_or_none())
-            return None if owner is None or owner.disabled else KeyBearer(owner, key)
+            owner = connection.execute(select(users).where(users.c.id == row.user_id)).one_or_none()
+            return None if owner is None or owner.disabled else KeyBearer(user_of(owner), _key_of(row))
 
         return await self._lookups.read(find)
 
     async def note(self, uses: Sequence[KeyUse]) -> None:
+        earlier = (api_keys.c.id == bindparam("of")) & (func.coalesce(api_keys.c.used_ms, 0) < bindparam("at"))
         # Concurrent processes lock rows in the same order, which rules out deadlocks.
-        rows = [{"of": use.key_id, "used_ms": use.used_ms, "used_from": use.used_from} for use in sorted(uses)]
-        await self._database.write(lambda connection: connection.execute(_NOTE, rows))
+        rows = [{"of": key, "at": ms, "used_ms": ms, "used_from": address} for key, ms, address in sorted(uses)]
+        await self._database.write(lambda connection: connection.execute(update(api_keys).where(earlier), rows))
 
     @transaction
     def remove(self, connection: Connection, user_id: bytes, key_id: bytes) -> None:

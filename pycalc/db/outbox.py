@@ -65,29 +65,20 @@ class SqlOutboxStore(SqlStore):
 
     async def pending(self, limit: int) -> list[OutboxRow]:
         while True:
-            entries, orphans = await self._oldest(limit)
+            found = await self._database.read(
+                lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).one()
+            )
+            seqs, *columns = map(json.loads, found)
+            orphans = sorted(seq for seq, identity in zip(seqs, columns[0], strict=True) if not identity)
             if not orphans:
-                return entries
+                break
             # Somebody has deleted the rows by hand. These entries would keep all later rows from being pruned.
             _log.error("events without calculations were dropped", count=len(orphans))
             await self.remove(orphans)
-
-    async def _oldest(self, limit: int) -> tuple[list[OutboxRow], list[int]]:
-        """Return up to ``limit`` of the oldest entries, and the sequence numbers of entries without a history row.
-
-        If any of the oldest entries has no history row, the first list is empty.
-        """
-        found = await self._database.read(
-            lambda connection: connection.execute(_PENDING[connection.dialect.name], {"most": limit}).one()
-        )
-        seqs, *columns = map(json.loads, found)
         for place, name in enumerate(HistoryRow._fields):
             if name in _BYTES:
                 columns[place] = [bytes.fromhex(value) if value else None for value in columns[place]]
-        orphans = sorted(seq for seq, identity in zip(seqs, columns[0], strict=True) if identity is None)
-        if orphans:
-            return [], orphans
-        return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True)))), []
+        return sorted(map(OutboxRow, seqs, map(HistoryRow._make, zip(*columns, strict=True))))
 
     async def remove(self, seqs: Sequence[int]) -> None:
         runs: list[dict[str, int]] = []  # ranges of consecutive numbers; there is usually one
@@ -117,4 +108,4 @@ class SqlOutboxStore(SqlStore):
 
     async def backlog(self) -> int:
         query = select(func.count()).select_from(outbox)
-        return await self._database.read(lambda connection: connection.scalar(query) or 0)
+        return await self._scalar(query) or 0

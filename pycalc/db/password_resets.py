@@ -28,19 +28,18 @@ class SqlPasswordResetStore(SqlStore):
     ) -> None:
         if granted_by is not None:
             lock_admins(connection, granted_by)
-        owner = select(users.c.id).where(users.c.id == user_id).with_for_update()
-        if connection.scalar(owner) is None:
+        if connection.scalar(select(users.c.id).where(users.c.id == user_id).with_for_update()) is None:
             raise NotFound("There is no such user.")
         connection.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
         row = {"user_id": user_id, "token_hash": token_hash, "expires_ms": expires_ms}
         connection.execute(insert(password_resets).values(row))
 
     async def owner(self, token_hash: bytes, now_ms: int) -> User | None:
-        return user_of(await self._row(_owner(token_hash, now_ms)))
+        return await self._row(_owner(token_hash, now_ms), user_of)
 
     @transaction
     def use(self, connection: Connection, token_hash: bytes, now_ms: int, password_hash: str) -> None:
-        owner = user_of(connection.execute(_owner(token_hash, now_ms)).one_or_none())
+        owner = connection.execute(_owner(token_hash, now_ms)).one_or_none()
         if owner is None:
             raise Unauthorized(_REFUSAL)
         # Every writer locks the account first. Of two uses at once, the second finds the token gone.

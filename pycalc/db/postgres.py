@@ -21,10 +21,10 @@ from pycalc.db import migrations
 from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
-from pycalc.db.reasons import CONNECTION_LOST, NO_ANSWER, driver_error, unavailable
-from pycalc.db.roles import DatabaseRole, require_different
+from pycalc.db.reasons import NO_ANSWER, driver_error, outcome_unknown, unavailable
+from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import arrays_inserts
-from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnavailable
+from pycalc.errors import RowsRejected, StoreReadOnly, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -32,8 +32,6 @@ _INSERTERS = 2  # connections for ``insert``
 _WRITERS = 3
 _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
-# Errors of a server that stops or starts, or of a connection that broke.
-_CONNECTION_ERRORS = (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError)
 _READ_ONLY = "The database is read-only."
 _CLOSE_SECONDS = 0.5
 
@@ -73,7 +71,7 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
 
     ``seconds`` limits each statement; None means no limit. ``server`` has further session settings of PostgreSQL.
     """
-    milliseconds = "0" if seconds is None else str(round(seconds * 1000))
+    milliseconds = str(round((seconds or 0) * 1000))  # 0: no limit
 
     async def connect() -> asyncpg.Connection:
         connection = await asyncpg.connect(
@@ -97,30 +95,22 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
     )
 
 
-def _unknown(reason: str) -> OutcomeUnknown:
-    """Return the error for a change that may be stored. ``reason`` begins its message."""
-    return OutcomeUnknown(
-        f"{reason}: it is not known whether the change was stored. Check this before you repeat the request."
-    )
-
-
 def _refused(error: BaseException | None) -> bool:
     """Return whether the server itself has refused a statement, so that nothing is stored.
 
     A server that is stopping or starting has not refused it. Nor has one that crashes (PANIC), for example because it
     can't sync its write-ahead log: the log may hold the commit, which the recovery then replays.
     """
-    driver = driver_error(error) if isinstance(error, Exception) else error
-    if not isinstance(driver, asyncpg.PostgresError) or isinstance(driver, _CONNECTION_ERRORS):
-        return False
-    return bool(driver.severity_en != "PANIC")  # ``severity`` is in the server's language
+    driver = driver_error(error)
+    stopping = isinstance(driver, (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError))
+    # ``severity`` is in the server's language.
+    return isinstance(driver, asyncpg.PostgresError) and not stopping and driver.severity_en != "PANIC"
 
 
 def _reason(error: BaseException | None) -> str:
-    """Return the beginning of a sentence about this error of the driver: the time limit passed, or another failure."""
-    driver = driver_error(error) if isinstance(error, Exception) else error
-    late = isinstance(driver, (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
-    return NO_ANSWER if late else CONNECTION_LOST
+    """Return the beginning of a sentence about this error of the driver."""
+    late = isinstance(driver_error(error), (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
+    return NO_ANSWER if late else "The connection to the database is lost"
 
 
 class _ReplyLost(Exception):
@@ -159,11 +149,7 @@ class PostgresDatabase:
 
     @classmethod
     async def open(cls, url: str) -> PostgresDatabase:
-        """Open the database at a URL.
-
-        Raises ValueError for a malformed URL, and for one that names a missing file of certificate authorities. Raises
-        StoreUnavailable if the database is unreachable, read-only or not migrated, or belongs to another program.
-        """
+        """Open the database at a URL. Raises the errors of ``open_database``."""
         database = cls(url)
         try:
             migrations.require_current(await database.read(migrations.current))
@@ -189,12 +175,12 @@ class PostgresDatabase:
         their wait short, a try gives up after it has waited for a lock for ``lock_seconds``. There are
         ``pause_seconds`` between two tries.
 
-        Raises ValueError for roles that can't be granted, and for a URL as ``open`` does. Raises StoreUnavailable if
-        the database does not answer, refuses a statement or belongs to another program, or if its tables are in use at
-        each of ``tries`` tries.
+        Raises the errors of ``migrate_database``, among them StoreUnavailable if the tables are in use at each of
+        ``tries`` tries.
         """
         location = location_of(url)
-        require_different(roles)
+        if len({role.name for role in roles}) < len(roles):  # the second grant would revoke the first one's rights
+            raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
         engine = _engine(url, 1, _TIMEOUTS, None)
         try:
             with _mapped(location):
@@ -225,7 +211,17 @@ class PostgresDatabase:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
-        await self._run("ping", self._prove_writable())
+        async def prove_writable() -> None:
+            # A standby is in recovery; elsewhere a setting can make transactions read-only.
+            modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
+            if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
+                await self._reconnect()
+                await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
+                raise StoreReadOnly(_READ_ONLY)
+            if self._refused:  # the server accepts writes again
+                await self._reconnect(at_once=True)
+
+        await self._run("ping", prove_writable())
 
     async def aclose(self) -> None:
         self._closed = True
@@ -257,7 +253,7 @@ class PostgresDatabase:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             if queue.writes:
-                raise _unknown(self._delay if name == "insert" else NO_ANSWER) from error
+                raise outcome_unknown(self._delay if name == "insert" else NO_ANSWER) from error
             raise StoreUnavailable(f"{NO_ANSWER}.", 1, self._location) from error
 
     async def _transact(self, name: str, work: Callable[[Connection], T]) -> T:
@@ -274,7 +270,7 @@ class PostgresDatabase:
             raise
         except StoreUnavailable as error:
             if committing and not _refused(error.__cause__):
-                raise _unknown(_reason(error.__cause__)) from error
+                raise outcome_unknown(_reason(error.__cause__)) from error
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
@@ -288,20 +284,6 @@ class PostgresDatabase:
             if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
                 raise
             return await self._transact(name, work)
-
-    async def _prove_writable(self) -> None:
-        """Raise StoreReadOnly if the server refuses writes, and StoreUnavailable if it does not answer.
-
-        If the server has refused writes before and accepts them now, replace the writing connections.
-        """
-        # A standby is in recovery; elsewhere a setting can make transactions read-only.
-        modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
-        if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
-            await self._reconnect()
-            await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
-            raise StoreReadOnly(_READ_ONLY)
-        if self._refused:
-            await self._reconnect(at_once=True)
 
     async def _reconnect(self, *, at_once: bool = False) -> None:
         """Replace the writing connections, because after a failover the old connections lead to the former primary.
@@ -318,11 +300,10 @@ class PostgresDatabase:
             await self._queues[name].engine.dispose()
 
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert ``rows`` into ``table`` and, in the same statement, the rows of ``also`` into its table.
+        """Insert rows by one statement. Raises OutcomeUnknown if they may be stored, and other errors if they are not.
 
         If a connection fails, repeat the statement for up to ``Timeouts.unknown`` seconds. Skip rows that exist then,
-        because a statement without a reply may have stored them. Raises RowsRejected if the database rejects a row's
-        values, OutcomeUnknown if the rows may be stored, and StoreUnavailable if they are not.
+        because a statement without a reply may have stored them.
         """
         second, columns = None, list(zip(*rows, strict=True))
         if also is not None:
@@ -354,7 +335,7 @@ class PostgresDatabase:
                 if _refused(error.__cause__) and not lost:
                     raise
             if monotonic() > deadline:
-                raise _unknown(self._delay) if lost or failure is None else failure
+                raise outcome_unknown(self._delay) if lost or failure is None else failure
             await asyncio.sleep(self._timeouts.pause)
             seconds = max(self._timeouts.pause, deadline - monotonic())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import asyncpg
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -43,7 +43,19 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
             # The lock above has no timeout, because another process's migration may be slow.
             timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}
             await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
-            await connection.run_sync(_upgrade)
+            revision = await connection.run_sync(migrations.current)
+            try:
+                await connection.run_sync(migrations.upgrade)
+            except DBAPIError as error:
+                driver = driver_error(error)
+                if not isinstance(driver, _TAKEN):
+                    raise
+                if revision is None:
+                    raise migrations.foreign(str(driver)) from error
+                raise StoreUnavailable(
+                    f"The migration needs a name that is taken ({driver}): rename or drop that object, and run "
+                    "`pycalc migrate` again."
+                ) from error
             for role in roles:
                 await connection.run_sync(grant, role)
     except DBAPIError as error:
@@ -51,23 +63,6 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
             return False
         raise
     return True
-
-
-def _upgrade(connection: Connection) -> None:
-    """Migrate to the newest revision. Raises StoreUnavailable as ``upgraded`` does."""
-    revision = migrations.current(connection)
-    try:
-        migrations.upgrade(connection)
-    except DBAPIError as error:
-        driver = driver_error(error)
-        if not isinstance(driver, _TAKEN):
-            raise
-        if revision is None:
-            raise migrations.foreign(str(driver)) from error
-        raise StoreUnavailable(
-            f"The migration needs a name that is taken ({driver}): rename or drop that object, and run "
-            "`pycalc migrate` again."
-        ) from error
 
 
 async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:

@@ -32,12 +32,8 @@ def location_of(url: str) -> str:
     if not name:
         raise ValueError(f"it names no database; the form is {_FORM}")
     addresses = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
-    _require_files(options, "disable" if addresses[0].startswith("/") else "prefer")
-    return f"{','.join(addresses)}/{name}"
-
-
-def _require_files(options: dict[str, list[str]], default_mode: str) -> None:
-    """Raise ValueError if a TLS file that the driver reads can't be used; the driver's own errors do not name it."""
+    # Check the TLS files that the driver will read, because its own errors do not name the file.
+    default_mode = "disable" if addresses[0].startswith("/") else "prefer"
     mode = options.get("sslmode", [os.getenv("PGSSLMODE", default_mode)])[-1].replace("_", "-")
     read = {"sslrootcert", "sslcert", "sslkey", "sslcrl"} & options.keys()
     if mode not in _VERIFYING:
@@ -49,3 +45,4 @@ def _require_files(options: dict[str, list[str]], default_mode: str) -> None:
     for option in sorted(read):
         require = require_authorities if option == "sslrootcert" else require_readable
         require(option, options[option][-1])
+    return f"{','.join(addresses)}/{name}"

@@ -5,16 +5,14 @@ from __future__ import annotations
 from sqlalchemy.exc import DBAPIError
 from structlog import get_logger
 
-from pycalc.errors import StoreUnavailable
+from pycalc.errors import OutcomeUnknown, StoreUnavailable
 
-# Beginnings of sentences.
-NO_ANSWER = "The database does not answer in time"
-CONNECTION_LOST = "The connection to the database is lost"
+NO_ANSWER = "The database does not answer in time"  # the beginning of a sentence
 
 _log = get_logger(__name__)
 
 
-def driver_error(error: Exception) -> BaseException:
+def driver_error(error: BaseException | None) -> BaseException | None:
     """Return the driver's error that an SQLAlchemy error wraps, or else ``error`` itself."""
     if not isinstance(error, DBAPIError) or error.orig is None:
         return error
@@ -28,3 +26,9 @@ def unavailable(location: str, error: Exception) -> StoreUnavailable:
     _log.warning("the database is not available", database=location, error=kind, reason=message)
     detail = f"{location}: {kind}{': ' if message else ''}{message}"
     return StoreUnavailable("The database is not available.", 1, detail)
+
+
+def outcome_unknown(failure: str, reason: str = "") -> OutcomeUnknown:
+    """Return the error for a change that may be stored. ``failure`` begins its message; ``reason`` is for logs."""
+    detail = "it is not known whether the change was stored. Check this before you repeat the request."
+    return OutcomeUnknown(f"{failure}: {detail}", 1, reason)

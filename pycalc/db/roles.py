@@ -6,7 +6,7 @@ import base64
 import hmac
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import pbkdf2_hmac, sha256
 from typing import NamedTuple
 
@@ -71,12 +71,6 @@ def api_role(text: str) -> DatabaseRole:
 def consumer_role(text: str) -> DatabaseRole:
     """Return the role of relays and consumers, written as in ``api_role``; raises ValueError for other texts."""
     return _role("PYCALC_DATABASE_CONSUMER_ROLE", text, _CONSUMER)
-
-
-def require_different(roles: Sequence[DatabaseRole]) -> None:
-    """Raise ValueError if two roles have one name, because the second grant would revoke the first one's rights."""
-    if len({role.name for role in roles}) < len(roles):
-        raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
 
 
 def grant(connection: Connection, role: DatabaseRole) -> None:

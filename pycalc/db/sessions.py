@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from pycalc.db.base import Database, NewSession, RefreshHashes, Rotation, SessionLimits
+from pycalc.db.base import NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import SqlStore, transaction
+from pycalc.db.sql_store import CredentialStore, transaction
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import lock_admins, user_of
 from pycalc.errors import NotFound, Unauthorized
@@ -93,16 +93,12 @@ def _rotate(connection: Connection, refresh: RefreshHashes, limits: SessionLimit
 
 def _owner(connection: Connection, user_id: bytes) -> User | None:
     query = select(users).where((users.c.id == user_id) & ~users.c.disabled)
-    return user_of(connection.execute(query).one_or_none())
+    row = connection.execute(query).one_or_none()
+    return None if row is None else user_of(row)
 
 
 def _columns_of(device: Device | None) -> dict[str, str | None]:
     return {"address": None, "client": None} if device is None else asdict(device)
-
-
-def _session_from(row: Row[Any]) -> StoredSession:
-    device = None if row.address is None else Device(row.address, row.client)
-    return StoredSession(row.id, row.created_ms, row.used_ms, device)
 
 
 def _close(connection: Connection, which: ColumnElement[bool]) -> int:
@@ -113,16 +109,8 @@ def _close(connection: Connection, which: ColumnElement[bool]) -> int:
     return len(ended)
 
 
-class SqlSessionStore(SqlStore):
-    """Sessions in SQL."""
-
-    def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        """Store sessions in ``database``.
-
-        If ``lookups``, another adapter of the same database, is given, the method ``rotate`` uses it instead.
-        """
-        super().__init__(database)
-        self._lookups = lookups or database
+class SqlSessionStore(CredentialStore):
+    """Sessions in SQL. The method ``rotate`` uses ``lookups``."""
 
     @transaction
     def open(self, connection: Connection, session: NewSession, limits: SessionLimits) -> None:
@@ -152,12 +140,8 @@ class SqlSessionStore(SqlStore):
 
     async def bearer(self, user_id: bytes, session_id: bytes, now_ms: int, limits: SessionLimits) -> User | None:
         open_one = (sessions.c.id == session_id) & ~_expired(now_ms, limits)
-        query = (
-            select(users)
-            .join(sessions, sessions.c.user_id == users.c.id)
-            .where(open_one & (users.c.id == user_id) & ~users.c.disabled)
-        )
-        return user_of(await self._row(query))
+        owner = select(users).join(sessions, sessions.c.user_id == users.c.id)
+        return await self._row(owner.where(open_one & (users.c.id == user_id) & ~users.c.disabled), user_of)
 
     async def rotate(self, refresh: RefreshHashes, limits: SessionLimits) -> Rotation:
         known = select(sessions.c.id).where(_session_of(refresh))
@@ -166,9 +150,13 @@ class SqlSessionStore(SqlStore):
         return await self._lookups.write(lambda connection: _rotate(connection, refresh, limits))
 
     async def of_user(self, user_id: bytes, now_ms: int, limits: SessionLimits) -> list[StoredSession]:
+        def stored(row: Row[Any]) -> StoredSession:
+            device = None if row.address is None else Device(row.address, row.client)
+            return StoredSession(row.id, row.created_ms, row.used_ms, device)
+
         mine = (sessions.c.user_id == user_id) & ~_expired(now_ms, limits)
         query = select(sessions).where(mine).order_by(sessions.c.used_ms.desc(), sessions.c.id.desc())
-        return await self._list(query, _session_from)
+        return await self._list(query, stored)
 
     @transaction
     def close(self, connection: Connection, user_id: bytes, session_id: bytes) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Delete, Insert, Row, Select, Update
+from sqlalchemy import Connection, Delete, Insert, Select, Update
 
 from pycalc.db.base import Database
 
@@ -21,9 +21,14 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def _row(self, query: Select[Any]) -> Row[Any] | None:
-        """Return the only row of a query, or None if there is none."""
-        return await self._database.read(lambda connection: connection.execute(query).one_or_none())
+    async def _scalar(self, query: Select[T]) -> T | None:
+        """Return the first value of a query's first row, or None if there is no row."""
+        return await self._database.read(lambda connection: connection.scalar(query))
+
+    async def _row(self, query: Select[Any], make: Callable[[Any], T]) -> T | None:
+        """Return the only row of a query, converted by ``make``, or None if there is none."""
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else make(row)
 
     async def _list(self, query: Select[Any], make: Callable[[Any], T]) -> list[T]:
         """Return the rows of a query, each converted by ``make``."""
@@ -32,6 +37,14 @@ class SqlStore:
     async def _change(self, statement: Delete | Insert | Update) -> int:
         """Run a statement in a transaction, and return the number of changed rows."""
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+
+class CredentialStore(SqlStore):
+    """A store of credentials, which looks them up in ``lookups``: ``database`` itself or another adapter of it."""
+
+    def __init__(self, database: Database, lookups: Database | None = None) -> None:
+        super().__init__(database)
+        self._lookups = lookups or database
 
 
 def transaction(

@@ -10,9 +10,9 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -26,51 +26,22 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.reasons import NO_ANSWER, driver_error, unavailable
+from pycalc.db.reasons import NO_ANSWER, driver_error, outcome_unknown, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
-from pycalc.errors import OutcomeUnknown, RowsRejected, StoreUnavailable
+from pycalc.errors import RowsRejected, StoreUnavailable
 from pycalc.files import usable_folder
 from pycalc.urls import file_of
 
 T = TypeVar("T")
 
 _READERS = 4
-# The most functions in each queue, running or waiting.
-_WAITING_READS = 256
-_WAITING_RESERVED = 16
-_WAITING_WRITES = 256
-_WAITING_UNITS = _WAITING_WRITES // 2  # of ``write``; the other half of this queue is reserved for ``insert``
+# The most functions that run or wait in each queue. Half of the queue "write" is reserved for ``insert``, because a
+# flood of other writes must not delay the recorder, whose rows every calculation waits for.
+_WAITING = {"read": 256, "reserved": 16, "write": 128, "insert": 256}
 _LONGEST_WAIT = 1.0  # seconds in a queue, after which the work is refused
 _SETTING = "PYCALC_DATA_DIR, or PYCALC_DATABASE_URL if it is set"  # it names the folder of the database
-_SYNC_FAILED = (
-    "The disk failed: it is not known whether the change was stored. Check this before you repeat the request."
-)
 _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file lock excludes a second pycalc
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[None]:
-    """Return a context that maps the driver's errors to StoreUnavailable.
-
-    IntegrityError and DataError pass unchanged. A row's values cause them, so only the caller can map them.
-    """
-    try:
-        yield
-    except (IntegrityError, DataError):
-        raise
-    except (DBAPIError, PoolTimeoutError, sqlite3.Error) as error:
-        raise unavailable(str(path), error) from error
-
-
-def _sync_failed(error: BaseException | None) -> bool:
-    """Return whether SQLite failed because the disk did not sync a file.
-
-    The write-ahead log then has the changes of a commit already. If the process is killed before the next commit
-    overwrites them, the next start finds them.
-    """
-    driver = driver_error(error) if isinstance(error, Exception) else error
-    return getattr(driver, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
@@ -99,20 +70,13 @@ class _ThreadQueue:
     """A bounded queue of functions, and the threads that run them. A function that has waited too long is not run."""
 
     def __init__(
-        self,
-        path: Path,
-        connect: Callable[[], sqlite3.Connection],
-        begin: str,
-        threads: int,
-        clock: Callable[[], float],
+        self, connect: Callable[[], sqlite3.Connection], begin: str, threads: int, clock: Callable[[], float]
     ) -> None:
         """Create a queue with up to ``threads`` threads, each of which gets a connection from ``connect``.
 
-        ``begin`` is the SQL that begins a transaction. ``path`` is only used in error messages. ``clock`` must return
-        monotonic seconds.
+        ``begin`` is the SQL that begins a transaction. ``clock`` must return monotonic seconds.
         """
-        self._path = path
-        self._engine = create_engine(
+        self.engine = create_engine(
             "sqlite://",
             creator=connect,
             poolclass=QueuePool,
@@ -121,7 +85,7 @@ class _ThreadQueue:
             pool_use_lifo=True,  # so that reads in turn share one page cache
             pool_reset_on_return=None,
         )
-        event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
         self._clock = clock
         self._unit_lock = asyncio.Lock()
@@ -168,26 +132,10 @@ class _ThreadQueue:
         finally:
             self.entered -= 1
 
-    def transact(self, work: Callable[[Connection], T]) -> T:
-        """Return the result of ``work`` in a transaction of its own. Call this in a thread of the queue, by ``run``.
-
-        Raises OutcomeUnknown if the disk fails to sync the commit, and StoreUnavailable for any other error of SQLite.
-        """
-        committing = False
-        try:
-            with _mapped(self._path), self._engine.begin() as connection:
-                result = work(connection)
-                committing = True
-            return result
-        except StoreUnavailable as error:
-            if committing and _sync_failed(error.__cause__):
-                raise OutcomeUnknown(_SYNC_FAILED, 1, error.reason) from error
-            raise
-
     def close(self) -> None:
         """Finish the running and waiting functions, stop the threads and close their connections."""
         self._threads.shutdown()
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 def _lock(path: Path) -> IO[str]:
@@ -221,16 +169,6 @@ def _lock(path: Path) -> IO[str]:
     return lock
 
 
-def _require_writable(path: Path) -> None:
-    """Raise StoreUnavailable if this process can't write the file. SQLite would silently open it read-only."""
-    for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-        if file.exists() and not os.access(file, os.W_OK, effective_ids=True):
-            raise StoreUnavailable(
-                f"{file} can't be written by this process (user {os.geteuid()}): {path.name}, its -wal, its -shm and "
-                "their folder must be writable. Check owner, mode and whether the file system is mounted read-only."
-            )
-
-
 class SqliteDatabase:
     """An SQLite file that only this process uses."""
 
@@ -239,11 +177,18 @@ class SqliteDatabase:
     def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
         self._path = path
         self._lock = _lock(path)
-        try:
-            _require_writable(path)
+        with ExitStack() as failed:
+            failed.callback(self._lock.close)
+            for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+                if file.exists() and not os.access(file, os.W_OK, effective_ids=True):  # SQLite would open it read-only
+                    raise StoreUnavailable(
+                        f"{file} can't be written by this process (user {os.geteuid()}): {path.name}, its -wal, its "
+                        "-shm and their folder must be writable. Check owner, mode and whether the file system is "
+                        "mounted read-only."
+                    )
             with suppress(OSError):  # SQLite's own error for this path is more precise
                 os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))  # the -wal and -shm files inherit this mode
-            with _mapped(path):
+            try:
                 self._connection = _connect(
                     path,
                     "rwc",
@@ -252,57 +197,66 @@ class SqliteDatabase:
                     "wal_autocheckpoint = 4000",  # pages are rewritten often, so copy them rarely
                     "journal_size_limit = 67108864",
                 )
-        except StoreUnavailable:
-            self._lock.close()
-            raise
+            except sqlite3.Error as error:
+                raise unavailable(str(path), error) from error
+            failed.pop_all()
         connect = partial(_connect, path, "ro", "query_only = ON")
         self._queues = {
-            "read": _ThreadQueue(path, connect, "BEGIN", _READERS, clock),
-            "reserved": _ThreadQueue(path, connect, "BEGIN", 1, clock),
-            "write": _ThreadQueue(path, lambda: self._connection, "BEGIN IMMEDIATE", 1, clock),
+            "read": _ThreadQueue(connect, "BEGIN", _READERS, clock),
+            "reserved": _ThreadQueue(connect, "BEGIN", 1, clock),
+            "write": _ThreadQueue(lambda: self._connection, "BEGIN IMMEDIATE", 1, clock),
         }
 
     @classmethod
     async def migrate(cls, url: str, roles: Sequence[DatabaseRole] = ()) -> None:
-        """Migrate the file to the current schema. Raises the errors of ``open``, and ValueError if roles are given."""
+        """Migrate the file to the current schema. Raises the errors of ``migrate_database``."""
         if roles:
             raise ValueError("an SQLite file has no roles; leave PYCALC_DATABASE_API_ROLE and _CONSUMER_ROLE empty")
         await (await cls.open(url)).aclose()
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
-        """Open or create the file in a URL ``sqlite:///PATH``, and migrate it to the current schema.
+        """Open or create the file in a URL ``sqlite:///PATH``, and migrate it. Raises the errors of ``open_database``.
 
-        ``clock`` must return monotonic seconds. Raises ValueError for another form of URL. Raises StoreUnavailable if
-        the file can't be opened or written, belongs to another program, or is in use by another process. Raises OSError
-        if its folder can't be created, or if its lock file can't be used.
+        ``clock`` must return monotonic seconds.
         """
         # Other processes may reach the file by other links. All of them must find the same lock beside it.
         database = cls(file_of(url), clock)
         try:
             # No request waits for a migration, so a busy machine may delay it without limit.
-            queue = database._queues["write"]
-            await queue.run(partial(queue.transact, migrations.upgrade), 1, longest_wait=inf)
+            await database._transact("write", migrations.upgrade, longest_wait=inf)
         except BaseException:
             await database.aclose()
             raise
         return database
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        queue = self._queues["read"]
-        return await queue.run(partial(queue.transact, work), _WAITING_READS)
+        return await self._transact("read", work)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
-        queue = self._queues["reserved"]
-        return await queue.run(partial(queue.transact, work), _WAITING_RESERVED)
+        return await self._transact("reserved", work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        # A flood of these must not delay the recorder, whose rows every calculation waits for.
-        queue = self._queues["write"]
-        return await queue.run(partial(queue.transact, work), _WAITING_UNITS, one_at_a_time=True)
+        return await self._transact("write", work)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
-        await self._queues["write"].run(lambda: self._insert(table, rows, also), _WAITING_WRITES)
+        def work() -> None:
+            # SQLAlchemy would double the time, so use the driver itself.
+            statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
+            try:
+                if len(statements) == 1:
+                    self._connection.execute(*statements[0])  # in autocommit mode a statement is a transaction
+                    return
+                with self._connection:  # commits, or rolls back after an exception
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    for statement in statements:
+                        self._connection.execute(*statement)
+            except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeEncodeError, OverflowError) as error:
+                raise RowsRejected("The database rejects the values of these rows.") from error
+            except sqlite3.Error as error:
+                raise self._failure(error, committing=True) from error
+
+        await self._queues["write"].run(work, _WAITING["insert"])
 
     def reason_of_delay(self) -> str:
         return NO_ANSWER
@@ -321,25 +275,34 @@ class SqliteDatabase:
 
         await asyncio.to_thread(close)
 
-    def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
-        """Insert ``rows`` into ``table`` and, in the same transaction, the rows of ``also`` into its table.
+    async def _transact(self, name: str, work: Callable[[Connection], T], longest_wait: float = _LONGEST_WAIT) -> T:
+        """Run ``work`` in a transaction, in the queue ``name``, and return its result. See ``_ThreadQueue.run``.
 
-        Use the driver itself, because SQLAlchemy would double the time. Raises RowsRejected if the database rejects a
-        row's values, OutcomeUnknown if the disk fails to sync, and StoreUnavailable for any other error of SQLite.
+        IntegrityError and DataError pass unchanged. A row's values cause them, so only the caller can map them.
         """
-        statements = [*values_inserts(table, rows), *(values_inserts(*also) if also is not None else ())]
-        try:
-            if len(statements) == 1:
-                self._connection.execute(*statements[0])  # in autocommit mode a statement is a transaction
-                return
-            with self._connection:  # commits, or rolls back after an exception
-                self._connection.execute("BEGIN IMMEDIATE")
-                for statement in statements:
-                    self._connection.execute(*statement)
-        except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeEncodeError, OverflowError) as error:
-            raise RowsRejected("The database rejects the values of these rows.") from error
-        except sqlite3.Error as error:
-            failure = unavailable(str(self._path), error)
-            if _sync_failed(error):
-                raise OutcomeUnknown(_SYNC_FAILED, 1, failure.reason) from error
-            raise failure from error
+        queue = self._queues[name]
+
+        def transaction() -> T:
+            committing = False
+            try:
+                with queue.engine.begin() as connection:
+                    result = work(connection)
+                    committing = True
+                return result
+            except (IntegrityError, DataError):
+                raise
+            except (DBAPIError, PoolTimeoutError, sqlite3.Error) as error:
+                raise self._failure(error, committing=committing) from error
+
+        return await queue.run(transaction, _WAITING[name], longest_wait, one_at_a_time=name == "write")
+
+    def _failure(self, error: Exception, *, committing: bool) -> StoreUnavailable:
+        """Return the error to raise for one of SQLite: OutcomeUnknown if the disk failed to sync a commit.
+
+        The write-ahead log then has the changes already. If the process is killed before the next commit overwrites
+        them, the next start finds them.
+        """
+        failure = unavailable(str(self._path), error)
+        if committing and getattr(driver_error(error), "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
+            return outcome_unknown("The disk failed", failure.reason)
+        return failure

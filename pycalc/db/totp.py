@@ -18,10 +18,7 @@ _HASH_BYTES = 32
 
 
 def _locked(connection: Connection, user_id: bytes) -> bool | None:
-    """Lock an account until the transaction ends. Return whether it has a second factor.
-
-    Return None if there is no such account.
-    """
+    """Lock an account. Return whether it has a second factor, or None if there is no such account."""
     return connection.scalar(select(users.c.totp).where(users.c.id == user_id).with_for_update())
 
 
@@ -39,8 +36,8 @@ class SqlTotpStore(SqlStore):
         connection.execute(insert(totp).values(user_id=user_id, secret=secret))
 
     async def of_user(self, user_id: bytes) -> StoredTotp | None:
-        row = await self._row(select(totp.c.secret, totp.c.last_step).where(totp.c.user_id == user_id))
-        return None if row is None else StoredTotp(row.secret, row.last_step)
+        query = select(totp.c.secret, totp.c.last_step).where(totp.c.user_id == user_id)
+        return await self._row(query, StoredTotp._make)
 
     @transaction
     def confirm(

@@ -54,11 +54,6 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
     return len(uses)
 
 
-def _total(row: Any) -> Total:
-    day, operation, count, cached, high, low, compute_us = row
-    return Total(day, operation, int(count), int(cached), int(high) * LOW + int(low), int(compute_us))
-
-
 class SqlUsageStore(SqlStore):
     """Usage totals in SQL."""
 
@@ -81,6 +76,10 @@ class SqlUsageStore(SqlStore):
         return await self._change(delete(consumed).where(consumed.c.event_id.in_(oldest.limit(limit))))
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
+        def total(row: Any) -> Total:
+            day, operation, count, cached, high, low, compute_us = row
+            return Total(day, operation, int(count), int(cached), int(high) * LOW + int(low), int(compute_us))
+
         columns = [usage.c.count, usage.c.cached, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us]
         query = (
             select(usage.c.day, usage.c.operation, *(func.sum(column) for column in columns))
@@ -94,4 +93,4 @@ class SqlUsageStore(SqlStore):
             query = query.where(usage.c.day >= selection.since)
         if selection.until is not None:
             query = query.where(usage.c.day < selection.until)
-        return await self._list(query, _total)
+        return await self._list(query, total)

@@ -30,17 +30,14 @@ from pycalc.models.auth import Role, User
 from pycalc.models.ids import unix_ms
 from pycalc.models.limits import OwnLimits
 
-_BOOTSTRAP_ROW = 1
 NOBODY = bytes(16)  # stored instead of an id, so that a retired name does not lead to a history
 _TAKEN = "The username or the email address is taken."
 _LAST_ADMIN = "This is the last admin; make another account an admin first."
 _ENABLED_ADMIN = (users.c.role == Role.ADMIN) & ~users.c.disabled
 
 
-def user_of(row: Row[tuple[object, ...]] | None) -> User | None:
-    """Return the account in a row of the table ``users``; None for None."""
-    if row is None:
-        return None
+def user_of(row: Row[tuple[object, ...]]) -> User:
+    """Return the account in a row of the table ``users``."""
     created_at = datetime.fromtimestamp(row.created_ms / 1000, UTC)
     limits = OwnLimits.model_construct(  # checked before they were stored
         rate_limit=row.rate_limit, compute=row.compute_quota, digits=row.digits_quota, history=row.history_quota
@@ -61,28 +58,14 @@ def lock_admins(connection: Connection, granted_by: bytes | None = None) -> int:
 
 
 def _locked(connection: Connection, username: str, granted_by: bytes | None) -> tuple[User, bool]:
-    """Lock the enabled admins, and an account. Return the account, and whether it is the only enabled admin.
-
-    Raises Forbidden as ``lock_admins`` does, and NotFound if there is no such account.
-    """
+    """Lock the enabled admins and an account. Return the account, and whether it is the only enabled admin."""
     admins = lock_admins(connection, granted_by)  # every change locks the admins first, which rules out deadlocks
     query = select(users).where(users.c.username_key == search_key(username)).with_for_update()
-    user = user_of(connection.execute(query).one_or_none())
-    if user is None:
+    row = connection.execute(query).one_or_none()
+    if row is None:
         raise NotFound("There is no such user.")
+    user = user_of(row)
     return user, user.role is Role.ADMIN and not user.disabled and admins == 1
-
-
-def _retire(connection: Connection, user: User, deletion: Deletion) -> None:
-    """Reserve a deleted account's name and, unless its history is kept, list the account in ``deleted_accounts``."""
-    kept = deletion.history == "keep"
-    name = {"username_key": user.username.lower(), "user_id": user.id if kept else NOBODY}
-    connection.execute(delete(retired_names).filter_by(**name))  # the name may be retired since an earlier deletion
-    connection.execute(insert(retired_names).values(**name, reserved_until_ms=deletion.reserved_until_ms))
-    if not kept:
-        erase = deletion.history == "erase"
-        row = {"user_id": user.id, "erase": erase, "deleted_ms": deletion.now_ms}
-        connection.execute(insert(deleted_accounts).values(row))
 
 
 class SqlUserStore(SqlStore):
@@ -132,15 +115,15 @@ class SqlUserStore(SqlStore):
             raise Conflict(_TAKEN) from error
 
     async def by_username(self, username: str) -> User | None:
-        return user_of(await self._row(select(users).where(users.c.username_key == search_key(username))))
+        return await self._row(select(users).where(users.c.username_key == search_key(username)), user_of)
 
     async def by_identity(self, identity: ProviderIdentity) -> User | None:
         linked = select(users).join(identities, identities.c.user_id == users.c.id)
         this = (identities.c.issuer == identity.issuer) & (identities.c.subject == identity.subject)
-        return user_of(await self._row(linked.where(this)))
+        return await self._row(linked.where(this), user_of)
 
     async def by_id(self, user_id: bytes) -> User | None:
-        return user_of(await self._row(select(users).where(users.c.id == user_id)))
+        return await self._row(select(users).where(users.c.id == user_id), user_of)
 
     async def id_of(self, username: str) -> bytes | None:
         name = search_key(username)
@@ -218,25 +201,30 @@ class SqlUserStore(SqlStore):
         for table in (api_keys, sessions, totp, identities, password_resets):
             connection.execute(delete(table).where(table.c.user_id == user.id))
         connection.execute(delete(users).where(users.c.id == user.id))
-        _retire(connection, user, deletion)
+        kept = deletion.history == "keep"
+        name = {"username_key": user.username.lower(), "user_id": user.id if kept else NOBODY}
+        connection.execute(delete(retired_names).filter_by(**name))  # the name may be retired since an earlier deletion
+        connection.execute(insert(retired_names).values(**name, reserved_until_ms=deletion.reserved_until_ms))
+        if not kept:
+            row = {"user_id": user.id, "erase": deletion.history == "erase", "deleted_ms": deletion.now_ms}
+            connection.execute(insert(deleted_accounts).values(row))
         if audit is not None:
             insert_entries(connection, [audit._replace(subject=user.username)])
         revoke(connection, user.id)
         return user
 
     async def has_admin(self) -> bool:
-        return await self._row(select(users.c.id).where(_ENABLED_ADMIN).limit(1)) is not None
+        return await self._scalar(select(users.c.id).where(_ENABLED_ADMIN).limit(1)) is not None
 
     async def bootstrap_hash(self) -> bytes | None:
-        row = await self._row(select(bootstrap.c.token_hash))
-        return None if row is None else row.token_hash
+        return await self._scalar(select(bootstrap.c.token_hash))
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
         def work(connection: Connection) -> bool:
             if lock_admins(connection):
                 return False
             if connection.scalar(select(bootstrap.c.id).with_for_update()) is None:
-                connection.execute(insert(bootstrap).values(id=_BOOTSTRAP_ROW, token_hash=token_hash))
+                connection.execute(insert(bootstrap).values(id=1, token_hash=token_hash))  # the table has one row
                 return True
             if replace:
                 connection.execute(update(bootstrap).values(token_hash=token_hash))

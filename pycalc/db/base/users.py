@@ -91,12 +91,7 @@ class UserStore(Protocol):
         """
 
     async def delete(
-        self,
-        username: str,
-        deletion: Deletion,
-        *,
-        granted_by: bytes | None = None,
-        audit: AuditEntry | None = None,
+        self, username: str, deletion: Deletion, *, granted_by: bytes | None = None, audit: AuditEntry | None = None
     ) -> User:
         """Delete and return an account, with its sessions, keys, second factor, identity and password reset.
 

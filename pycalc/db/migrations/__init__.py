@@ -12,8 +12,6 @@ from pycalc.errors import StoreUnavailable
 
 HEAD = "0017"  # the newest revision; importing Alembic to find it would slow every start
 
-_REVISION = re.compile(r"\d{4}")
-
 
 def current(connection: Connection) -> str | None:
     """Return the database's revision, or None if it has none. Raises StoreUnavailable for another program's database.
@@ -22,11 +20,16 @@ def current(connection: Connection) -> str | None:
     whose name pycalc needs; other tables there may be those of an extension.
     """
     revision = _revision(connection)
-    if revision is None and (names := _foreign_tables(connection)):
+    if revision is None:
+        inspector = inspect(connection)
+        schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
+        names = set(inspector.get_table_names(schema)) - {"alembic_version"}
+        if connection.dialect.name != "sqlite":
+            names = (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
         revision = _revision(connection)  # a first migration may have been committed between the two queries
-        if revision is None:
+        if revision is None and names:
             raise foreign(f"it has a table {min(names)!r}")
-    if revision is not None and not (_REVISION.fullmatch(revision) and inspect(connection).has_table("history")):
+    if revision is not None and not (re.fullmatch(r"\d{4}", revision) and inspect(connection).has_table("history")):
         raise foreign(f"its tables are of revision {revision!r}")
     return revision
 
@@ -38,16 +41,6 @@ def _revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return revision
-
-
-def _foreign_tables(connection: Connection) -> set[str]:
-    """Return the tables that show that a database without a revision belongs to another program."""
-    inspector = inspect(connection)
-    schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
-    names = set(inspector.get_table_names(schema)) - {"alembic_version"}
-    if connection.dialect.name == "sqlite":
-        return names
-    return (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
 
 
 def foreign(reason: str) -> StoreUnavailable:

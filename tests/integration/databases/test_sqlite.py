@@ -163,7 +163,7 @@ async def test_a_write_whose_sync_fails_has_an_unknown_outcome(
         failing(code)()
 
     with monkeypatch.context() as patched:
-        patched.setattr(database._queues["write"]._engine.dialect, "do_commit", commit)
+        patched.setattr(database._queues["write"].engine.dialect, "do_commit", commit)
         with pytest.raises(StoreUnavailable) as refusal:
             await database.write(lambda connection: connection.exec_driver_sql("DELETE FROM history"))
     assert type(refusal.value) is expected

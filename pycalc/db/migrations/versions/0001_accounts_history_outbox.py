@@ -1,7 +1,5 @@
 """Accounts, the bootstrap token, the history and the outbox."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

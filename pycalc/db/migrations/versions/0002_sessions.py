@@ -1,7 +1,5 @@
 """Sessions, with the hashes of the current and the previous refresh token."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

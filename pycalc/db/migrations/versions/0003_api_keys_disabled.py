@@ -1,7 +1,5 @@
 """API keys, and the disabling of accounts."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

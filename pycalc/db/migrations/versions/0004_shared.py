@@ -1,7 +1,5 @@
 """Tables that coordinate several processes: leases, and revocations of users' access."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

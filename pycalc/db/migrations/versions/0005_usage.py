@@ -1,7 +1,5 @@
 """Usage totals, the ids of counted events, and dead letters."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

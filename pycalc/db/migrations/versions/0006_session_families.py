@@ -1,7 +1,5 @@
 """Families of refresh tokens, and a second replacement of a token for a client that did not get the first."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

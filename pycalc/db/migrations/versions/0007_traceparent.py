@@ -1,7 +1,5 @@
 """The trace context of a calculation, so that its event belongs to the same trace."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Chains of refresh tokens: a session's valid tokens with their predecessors."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """The time of each calculation by the clock, because the time in its id may be a few seconds ahead of the clock."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

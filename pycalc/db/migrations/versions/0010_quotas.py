@@ -1,7 +1,5 @@
 """The amounts of quotas that users have used."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

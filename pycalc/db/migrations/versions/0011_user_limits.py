@@ -1,7 +1,5 @@
 """The limits of single accounts, which replace the default limits."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

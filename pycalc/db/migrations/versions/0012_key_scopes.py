@@ -1,7 +1,5 @@
 """The scopes and limits of API keys, and the address of each key's last use."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """The addresses and devices of sessions, reserved names, deleted accounts, and password resets."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Second factors of accounts, and their identities at an identity provider."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

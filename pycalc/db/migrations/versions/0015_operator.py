@@ -1,7 +1,5 @@
 """The audit log, the running processes, the times of last sign-ins, and indexes by which users are sorted."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """The requests that were recorded with idempotency keys."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Dead letters with an index by event, and with numbers that SQLite never reuses."""
 
-from __future__ import annotations
-
 from alembic import op
 
 revision = "0017"
