@@ -44,10 +44,6 @@ from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.calculation_rate import CalculationRateLimit
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
-_OTHER_VERSION = (
-    "If-Match names no current ETag: send no If-Match. The JSON form has no ETag: "
-    "send Accept: text/plain with an ETag of the bare digits."
-)
 _BODY_SLOT_BYTES = 1024 * 1024  # a body takes one slot while it is read, and one more for each MiB
 _COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
 # The OpenAPI entries of the problems of every calculation, and of responses with bare digits.
@@ -272,7 +268,10 @@ async def respond(
     resources, context = resources_of(scope), context_of(scope)
     calculate, digits, seconds, text, etags, _ = pending
     if conditions.if_match and not is_current(conditions.if_match, etags):
-        raise PreconditionFailed(_OTHER_VERSION)
+        raise PreconditionFailed(
+            "If-Match names no current ETag: send no If-Match. The JSON form has no ETag: "
+            "send Accept: text/plain with an ETag of the bare digits."
+        )
     etag, unchanged = None, False
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
@@ -318,8 +317,7 @@ def _sent(
 def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
     """Return a function that computes how many bytes of a result are sent, or None if the whole result is sent.
 
-    Set ``unchanged`` if the client's copy of the result is current, so that no bytes are sent. For a range beyond the
-    end, the function raises RangeNotSatisfiable, so that nothing is recorded.
+    For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded.
     """
     ranged = bool(etags and conditions.range) and not unchanged
     if not (unchanged or ranged) and conditions.content:

@@ -118,13 +118,9 @@ class RequestBody:
         self,
         scope: Scope,
         receive: Receive,
-        seconds: float = BODY_SECONDS,
+        seconds: float = BODY_SECONDS,  # the rest of the limit is BODY_BYTES_A_SECOND
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Read the body from ``receive``. ``clock`` must return monotonic seconds.
-
-        The body may take ``seconds``, and one second more for every BODY_BYTES_A_SECOND bytes received.
-        """
         self._scope = scope
         self._receive = receive
         self._clock = clock

@@ -47,15 +47,11 @@ class Application(FastAPI):
 
     def __init__(
         self,
-        calculations: Iterable[CalculationRoute],
-        cors_origins: Sequence[str],
-        body_seconds: float,
-        **options: Any,
+        calculations: Iterable[CalculationRoute],  # called directly
+        cors_origins: Sequence[str],  # their pages may call the service
+        body_seconds: float,  # the time limit of RequestBody
+        **options: Any,  # of FastAPI
     ) -> None:
-        """Create the application. ``calculations`` are the routes that are called directly; ``options`` go to FastAPI.
-
-        Pages of ``cors_origins`` may call the service. ``body_seconds`` is the time limit of RequestBody.
-        """
         super().__init__(**options)
         self._calculations = {route.name: route for route in calculations}
         self.router.routes.extend(self._calculations.values())  # for the OpenAPI document

@@ -118,10 +118,7 @@ def _weights(header: str) -> Mapping[str, float]:
 
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first of ``etags`` that an If-None-Match names, or None (RFC 9110 §13.1.2). ``*`` names all.
-
-    The comparison is weak.
-    """
+    """Return the first of ``etags`` that an If-None-Match names by weak comparison, or None (RFC 9110 §13.1.2)."""
     if header == ANY:
         return next(iter(etags), None)
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()

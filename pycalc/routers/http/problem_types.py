@@ -192,7 +192,7 @@ def instance_of(scope: Scope) -> str:
 def body_of(slug: str, title: str, detail: str, instance: str, **members: object) -> dict[str, object]:
     """Return the body of a problem of the type ``slug``, with ``members`` beside those that every problem has."""
     known = {"type": TYPE_BASE + slug, "title": title, "status": STATUS[slug], "detail": detail, "instance": instance}
-    return {**known, **members}
+    return known | members
 
 
 def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:

@@ -65,10 +65,7 @@ def etags_of(name: str, key: bytes) -> tuple[str, ...]:
 
 
 def throttled(send: Send, scheduler: LoopScheduler) -> Send:
-    """Return a ``send`` that waits for the loop scheduler before each part except the last.
-
-    So the event loop has time for other work between the parts of long results.
-    """
+    """Return a ``send`` that leaves the event loop time for other work before each part except the last."""
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):
