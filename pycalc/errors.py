@@ -175,10 +175,7 @@ class NotFound(PycalcError):
 
 
 class Conflict(PycalcError):
-    """The request contradicts the stored state or a concurrent change.
-
-    For example, a name is taken, or the last admin would be removed.
-    """
+    """The request contradicts the stored state or a concurrent change. For example, a name is taken."""
 
     code = "conflict"
     title = "In conflict with the stored state"

@@ -149,21 +149,16 @@ async def posted(
 
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
-    """Return the caller's rate limits, each with the id under which the caller's calculations are counted.
-
-    The limit of an API key comes first, so that a request beyond this limit does not count towards the owner's.
-    """
+    """Return the caller's rate limits, each with the id under which the caller's calculations are counted."""
     found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
     if caller.key is not None:
+        # First, so that a request beyond the key's limit does not count towards the owner's.
         found.insert(0, (resources.key_limits.of(caller.key.limits.rate_limit), caller.key.user_id))
     return [(limit, identity) for limit, identity in found if limit is not None]
 
 
 async def require_remaining(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up.
-
-    Call this before a body is read, and ``spend`` afterwards, to count the calculations in the body.
-    """
+    """Raise RateLimited if one of the caller's rate limits is used up. Count nothing, as ``spend`` does."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)
 
@@ -171,8 +166,8 @@ async def require_remaining(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    Raises RateLimited if they would exceed a limit, which then counts none of them. The limit of an API key comes
-    before that of the key's owner. So calculations that only the owner's limit refuses count towards the key's limit.
+    Raises RateLimited if they would exceed a limit, which then counts none of them. Calculations that only the limit
+    of a key's owner refuses count towards the key's limit.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):

@@ -172,10 +172,7 @@ class RequestBody:
 
 
 def most_bytes_of_body(scope: Scope) -> int:
-    """Return the most bytes that a request's body can have: its Content-Length, or its route's limit if that is lower.
-
-    Without a valid Content-Length, return the limit.
-    """
+    """Return the most bytes that a request's body can have: its Content-Length if valid, but at most its limit."""
     limit, declared = _limit_and_length(scope)
     return limit if declared is None else min(declared, limit)
 

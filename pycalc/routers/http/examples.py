@@ -10,33 +10,25 @@ from pycalc import __version__
 from pycalc.models.audit import AUDIT_EXAMPLE
 from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.json_text import json_literal
-from pycalc.models.results import Facts
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, Request, make_plan
-from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations import CALCULATIONS
 
 ID = "01a22906-89c8-7645-876f-c70985c56e80"
 _TIME = "2026-11-29T20:37:04.072Z"
 _MOST_DIGITS = 25_000_000
-_USER_ID = "01a22906-847c-77c9-9d9a-64781add2c0c"
 
 CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations whose response is one calculation
 
 
-def _computed(request: Request) -> tuple[Plan, str, Facts]:
+def _calculated(request: Request) -> dict[str, Any]:
     plan = make_plan(_MOST_DIGITS, *request)
     text, facts = execute(plan.task)
-    return plan, (text or b"").decode(), facts
-
-
-def _calculated(request: Request) -> dict[str, Any]:
-    plan, text, facts = _computed(request)
     return {
         "id": ID,
         "operation": request[0],
         "input": json.loads(plan.input),
-        "result": json.loads(json_literal(text)),
+        "result": json.loads(json_literal((text or b"").decode())),
         "digits": int(facts.digits),
         "exact": facts.exact,
         "cached": False,
@@ -55,20 +47,21 @@ def _request(operation_id: str) -> Request:
 
 def digits_of(operation_id: str) -> str:
     """Return the bare digits of the example result of an operation that calculates."""
-    return _computed(_request(operation_id))[1]
+    text, _ = execute(make_plan(_MOST_DIGITS, *_request(operation_id)).task)
+    return (text or b"").decode()
 
 
 _STATES = {"database": {"ok": True, "latency_ms": 0.313}, "cache": {"ok": True, "latency_ms": 0.006}}
 _ACCOUNT = {
-    "id": _USER_ID,
+    "id": "01a22906-847c-77c9-9d9a-64781add2c0c",
     "username": "ada",
     "email": "ada@example.com",
     "role": "user",
     "totp": False,
     "created_at": _TIME,
 }
-_OWN_LIMITS = {"rate_limit": None, "compute": None, "digits": None, "history": None}
-_USER_ACCOUNT = {**_ACCOUNT, "disabled": False, "quota": _OWN_LIMITS}
+_KEY_LIMITS = {"rate_limit": None, "compute": None, "digits": None}
+_USER_ACCOUNT = {**_ACCOUNT, "disabled": False, "quota": {**_KEY_LIMITS, "history": None}}
 _TODAY = {"calculations": 6, "digits": 115, "compute_ms": 2.401}
 _KEY = {
     "id": "01a22906-89bd-75b5-bed2-a956426a4f1e",
@@ -78,7 +71,7 @@ _KEY = {
     "expires_at": "2027-11-29T20:37:04.072Z",
     "scopes": ["calculate"],
     "allow_query": False,
-    "limits": {"rate_limit": None, "compute": None, "digits": None},
+    "limits": _KEY_LIMITS,
     "last_used_at": None,
     "last_used_from": None,
 }

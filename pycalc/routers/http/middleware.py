@@ -40,10 +40,7 @@ _OVERLOAD_START: Message = {
 
 
 class Application(FastAPI):
-    """A FastAPI application that is its own middleware: it prepares, counts and times every request.
-
-    Calculations by GET or HEAD go directly to their routes. All other requests pass through FastAPI's layers.
-    """
+    """A FastAPI application that is its own middleware: it prepares, counts and times every request."""
 
     def __init__(
         self,
@@ -150,10 +147,7 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
-        """Return a response that refuses the request and count the refusal, or admit the request and return None.
-
-        A calculation by GET or HEAD needs a calculation slot, even if its operands are invalid.
-        """
+        """Return a response that refuses the request and count the refusal, or admit the request and return None."""
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
         if route is None or scope["method"] not in ("GET", "HEAD"):

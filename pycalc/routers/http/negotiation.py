@@ -19,10 +19,7 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
 class RequestConditions(NamedTuple):
-    """The unparsed header fields with which a request chooses a representation or sets a precondition.
-
-    An absent field is empty. ``content`` tells whether the response's content is wanted.
-    """
+    """The unparsed header fields, "" if absent, by which a request chooses a representation or sets a precondition."""
 
     accept: str = ""
     accept_encoding: str = ""
@@ -31,7 +28,7 @@ class RequestConditions(NamedTuple):
     if_match: str = ""
     if_range: str = ""
     if_none_match: str = ""
-    content: bool = True  # false for HEAD
+    content: bool = True  # whether the response's content is wanted; false for HEAD
 
 
 _NONE = RequestConditions()
@@ -97,10 +94,7 @@ def preferred_language(header: str, offered: Sequence[str]) -> str:
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return a mapping from the members of an Accept field, in lower case, to their weights (RFC 9110 §12.4.2).
-
-    Members after the first 100 are ignored.
-    """
+    """Return a mapping from the members of an Accept field, in lower case, to their weights (RFC 9110 §12.4.2)."""
     weights = {}
     for member in header.split(",", _MOST_MEMBERS)[:_MOST_MEMBERS]:
         name, *parameters = member.split(";")

@@ -60,12 +60,9 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 
 
 async def _expected(request: Request, error: Exception) -> Response:
-    """Return the response to a PycalcError, a RequestValidationError or a ClientGone.
-
-    Write errors with status 401, 403 or 429 to the audit log.
-    """
+    """Return the response to a PycalcError, a RequestValidationError or a ClientGone."""
     if isinstance(error, ClientGone):
-        return Response(status_code=CLIENT_GONE)  # only the metrics show it, because the client has disconnected
+        return Response(status_code=CLIENT_GONE)
     if isinstance(error, RequestValidationError):
         error = invalid_input(error.errors())
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # the handler is registered for these
@@ -136,10 +133,7 @@ def bad_host(request: Request) -> Response:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Register the handlers that turn every error of the application into an RFC 9457 problem.
-
-    ClientGone becomes a response with status 499 and no body.
-    """
+    """Register the handlers that turn every error of the application, except ClientGone, into an RFC 9457 problem."""
     for kind in (errors.PycalcError, ClientGone, RequestValidationError):
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)

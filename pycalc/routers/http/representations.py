@@ -44,8 +44,7 @@ def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
 def accept_of(form: str, *, summary: bool) -> str:
     """Return the Accept field that has the same meaning as the parameter ``format``.
 
-    Set ``summary`` if the result is a summary, which has no bare digits. Raises InvalidInput for an unknown format, and
-    for "text" with a summary.
+    Raises InvalidInput for an unknown format, and for "text" with a ``summary``, which has no bare digits.
     """
     if form not in _FORMS:
         raise InvalidInput.of(FieldProblem("/format", "format must be json or text."))
@@ -175,13 +174,7 @@ async def send_not_modified(etag: str | None, answer: Answer, fields: Sequence[H
 
 
 async def _send(
-    status: int,
-    headers: list[Header],
-    pieces: Sequence[Piece],
-    coding: str | None,
-    send: Send,
-    *,
-    content: bool = True,
+    status: int, headers: list[Header], pieces: Sequence[Piece], coding: str | None, send: Send, *, content: bool = True
 ) -> int:
     """Send pieces in order, or only the header fields of the response if ``content`` is false. Return the status."""
     length = sum(map(len, pieces))
