@@ -78,38 +78,28 @@ _KEY = {
 # Secrets are abbreviated, so that no scanner takes them for real ones.
 _OF_RESET = "pcp_Txp4y0Vr..."
 _OF_APP = "EYY6QYIRGBP7SX4S..."
-_PREVIEW = {
-    "expression": "3^(10^12) mod 10^20",
-    "digits": 21,
-    "exact": True,
-    "too_large": False,
-    "limit": _MOST_DIGITS,
-    "seconds": 8.015887740192717e-05,
-    "timeout": 30.0,
-}
-_FIGURES = {
-    "connections": 3,
-    "event_subscribers": 1,
-    "compute_workers": 2,
-    "computing": 0,
-    "compute_waiting": 0,
-    "database_queues": {"read": 0, "reserved": 0, "write": 0},
-    "recorder_rows": 0,
-    "audit_waiting": 0,
-    "outbox_backlog": 0,
-    "outbox_oldest_seconds": 0.0,
-    "relay_leading": True,
-    "cache_circuit": "closed",
-    "disk_free_bytes": 25144438784,
-    "disk_reserve_bytes": 268435456,
-}
 _INSTANCE = {
     "id": "613db974-6d51-4c01-8751-6bfe82cb615e",
     "command": "serve",
     "version": __version__,
     "started_at": "2026-11-29T20:36:28.858Z",
     "seen_at": _TIME,
-    "figures": _FIGURES,
+    "figures": {
+        "connections": 3,
+        "event_subscribers": 1,
+        "compute_workers": 2,
+        "computing": 0,
+        "compute_waiting": 0,
+        "database_queues": {"read": 0, "reserved": 0, "write": 0},
+        "recorder_rows": 0,
+        "audit_waiting": 0,
+        "outbox_backlog": 0,
+        "outbox_oldest_seconds": 0.0,
+        "relay_leading": True,
+        "cache_circuit": "closed",
+        "disk_free_bytes": 25144438784,
+        "disk_reserve_bytes": 268435456,
+    },
 }
 _DEAD_LETTER = {
     "id": 1,
@@ -141,7 +131,15 @@ _ANSWERS: Mapping[str, Any] = {
         "expires_at": "2026-11-29T21:37:04.072Z",
     },
     "DeadLetterPage": {"items": [_DEAD_LETTER], "next_cursor": None},
-    "EvaluationPreview": _PREVIEW,
+    "EvaluationPreview": {
+        "expression": "3^(10^12) mod 10^20",
+        "digits": 21,
+        "exact": True,
+        "too_large": False,
+        "limit": _MOST_DIGITS,
+        "seconds": 8.015887740192717e-05,
+        "timeout": 30.0,
+    },
     "HistoryItem": HISTORY_EXAMPLE,
     "HistoryPage": {"items": [HISTORY_EXAMPLE], "next_cursor": "AQGiKQaJ2XeJjPvliNN-_jQ", "role": "user"},
     "Index": {

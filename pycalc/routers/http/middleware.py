@@ -148,15 +148,14 @@ class Application(FastAPI):
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
         """Return a response that refuses the request and count the refusal, or admit the request and return None."""
+        context.admitted = True
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
         if route is None or scope["method"] not in ("GET", "HEAD"):
-            context.admitted = True
             return None
         resources = resources_of(scope)
         slots = resources.calculator.slots
         slot = slots.try_acquire(None if slots.taken < _UNCONTENDED else key_of(scope, resources))
-        context.admitted = True
         if slot is not None:
             context.release_slot = slot.release
             return None

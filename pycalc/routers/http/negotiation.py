@@ -12,7 +12,6 @@ from pycalc.observability.requests import context_of
 if TYPE_CHECKING:  # the relay and the consumer import this module, but no web framework
     from starlette.types import Scope
 
-ANY = "*"  # in If-Match and If-None-Match: every representation
 _MOST_MEMBERS = 100  # read from an Accept field; thousands would block the event loop
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
@@ -113,7 +112,7 @@ def _weights(header: str) -> Mapping[str, float]:
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
     """Return the first of ``etags`` that an If-None-Match names by weak comparison, or None (RFC 9110 §13.1.2)."""
-    if header == ANY:
+    if header == "*":  # names all
         return next(iter(etags), None)
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
     return next((etag for etag in etags if etag in named), None)
@@ -121,7 +120,7 @@ def matching(header: str, etags: Sequence[str]) -> str | None:
 
 def is_current(header: str, etags: Sequence[str]) -> bool:
     """Return whether an If-Match is ``*`` or contains one of the tags, by strong comparison (RFC 9110 §13.1.1)."""
-    return header == ANY or not {tag.strip() for tag in header.split(",")}.isdisjoint(etags)
+    return header == "*" or not {tag.strip() for tag in header.split(",")}.isdisjoint(etags)
 
 
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:

@@ -30,7 +30,6 @@ from pycalc.routers.http.problem_types import (
 from pycalc.routers.http.sentences import invalid_input
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _log = get_logger(__name__)
 
@@ -87,7 +86,6 @@ def _matches(request: Request, path: str, method: str) -> set[Match]:
 
 async def _framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # the handler is registered for these
-    path = request.scope["path"]
     if isinstance(error, BodyTooLarge):
         detail = f"The body is too large: this route accepts up to {error.limit:,} bytes."
         return _problem(request, "payload-too-large", errors.PayloadTooLarge.title, detail, limit=error.limit)
@@ -105,7 +103,8 @@ async def _framework_error(request: Request, error: Exception) -> Response:
             detail += f" Did you mean {without_empty_segments}?"
         return _problem(request, "not-found", errors.NotFound.title, detail)
     if error.status_code == 405:
-        methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
+        known = ("GET", "POST", "PUT", "PATCH", "DELETE")
+        methods = [method for method in known if Match.FULL in _matches(request, request.scope["path"], method)]
         allowed = ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
         return _problem(request, "method-not-allowed", *FRAMEWORK["method-not-allowed"], {"Allow": ", ".join(allowed)})
     if error.status_code == 408:
