@@ -38,15 +38,14 @@ The tree::
     ├── EventsRefused           internal-error         the stream rejects some events permanently
     └── VerificationFailed      internal-error         a result failed its verification
 
-Worker processes return errors by pickle, so every constructor argument is positional and is stored in ``args``.
+Worker processes return errors by pickle, so ``args`` has every argument of the constructor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
-
-_MOST_IN_DETAIL = 3
 
 
 class FieldProblem(NamedTuple):
@@ -68,77 +67,61 @@ class LimitState(NamedTuple):
     unit: str = ""  # the unit of ``amount`` in header fields; empty for calculations
 
 
+@dataclass(eq=False, repr=False)
 class PycalcError(Exception):
-    """The base class of the domain's errors.
-
-    ``detail`` is a sentence for the client. The response to an internal error does not show ``detail``.
-    """
+    """The base class of the domain's errors."""
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
 
-    def __init__(self, detail: str, *facts: object) -> None:
-        super().__init__(detail, *facts)
-        self.detail = detail
+    detail: str  # a sentence for the client; the response to an internal error does not show it
+
+    def __post_init__(self) -> None:
+        super().__init__(*vars(self).values())  # becomes ``args``
 
     def __str__(self) -> str:
         return self.detail
 
 
+@dataclass(eq=False, repr=False)
 class InvalidInput(PycalcError):
     """A part of the request is not accepted, such as an operand, an option or a header field."""
 
     code = "validation-error"
     title = "The input is not valid"
 
-    def __init__(self, detail: str, problems: tuple[FieldProblem, ...] = ()) -> None:
-        super().__init__(detail, problems)
-        self.problems = problems
+    problems: tuple[FieldProblem, ...] = ()
 
     @classmethod
     def of(cls, *problems: FieldProblem) -> InvalidInput:
         """Return an error that lists ``problems``. If there are more than three, ``detail`` only gives their number."""
-        if len(problems) <= _MOST_IN_DETAIL:
+        if len(problems) <= 3:
             return cls(" ".join(problem.detail for problem in problems), problems)
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
 
 
+@dataclass(eq=False, repr=False)
 class DomainError(PycalcError):
     """The operation is not defined for these operands."""
 
     code = "domain-error"
     title = "The operation is not defined for these operands"
 
-    def __init__(self, detail: str, problems: tuple[FieldProblem, ...] = ()) -> None:
-        super().__init__(detail, problems)
-        self.problems = problems
+    problems: tuple[FieldProblem, ...] = ()
 
 
+@dataclass(eq=False, repr=False)
 class ResultTooLarge(PycalcError):
-    """The result, or a part of an expression, has or may have more than ``limit`` digits.
-
-    ``digits`` is the number of the result's digits, ``leading`` has the first 20 and ``trailing`` the last 20 of them.
-    Each is None if it is unknown.
-    """
+    """The result, or a part of an expression, has or may have more than ``limit`` digits."""
 
     code = "result-too-large"
     title = "The result is too large to write out"
 
-    def __init__(
-        self,
-        detail: str,
-        digits: int | None,
-        limit: int,
-        leading: str | None,
-        trailing: str | None,
-        problems: tuple[FieldProblem, ...] = (),
-    ) -> None:
-        super().__init__(detail, digits, limit, leading, trailing, problems)
-        self.digits = digits
-        self.limit = limit
-        self.leading = leading
-        self.trailing = trailing
-        self.problems = problems
+    digits: int | None  # the number of the result's digits, or None if it is unknown
+    limit: int
+    leading: str | None  # the first 20 digits, or None if they are unknown
+    trailing: str | None  # likewise the last 20
+    problems: tuple[FieldProblem, ...] = ()
 
 
 class Unauthorized(PycalcError):
@@ -152,12 +135,11 @@ class InvalidToken(Unauthorized):
     """The access token or API key is not valid, or its account was deleted or changed during the request."""
 
 
+@dataclass(eq=False, repr=False)
 class RefreshTokenReused(Unauthorized):
     """A replaced refresh token was used. The token may be stolen, so the session ``session_id`` was ended."""
 
-    def __init__(self, detail: str, session_id: bytes) -> None:
-        super().__init__(detail, session_id)
-        self.session_id = session_id
+    session_id: bytes
 
 
 class TotpRequired(Unauthorized):
@@ -174,12 +156,11 @@ class Forbidden(PycalcError):
     title = "Not allowed"
 
 
+@dataclass(eq=False, repr=False)
 class MissingScope(Forbidden):
     """The caller's API key does not have ``scope``."""
 
-    def __init__(self, detail: str, scope: str) -> None:
-        super().__init__(detail, scope)
-        self.scope = scope
+    scope: str
 
 
 class WrongPassword(Forbidden):
@@ -194,10 +175,7 @@ class NotFound(PycalcError):
 
 
 class Conflict(PycalcError):
-    """The request contradicts the stored state or a concurrent change.
-
-    For example, a name is taken, or the last admin would be removed.
-    """
+    """The request contradicts the stored state or a concurrent change. For example, a name is taken."""
 
     code = "conflict"
     title = "In conflict with the stored state"
@@ -217,52 +195,45 @@ class PreconditionFailed(PycalcError):
     title = "The condition of If-Match does not hold"
 
 
+@dataclass(eq=False, repr=False)
 class UnsupportedMediaType(PycalcError):
     """The media type of the request's body is not one of ``accepted``."""
 
     code = "unsupported-media-type"
     title = "The type of the body is not supported"
 
-    def __init__(self, detail: str, accepted: tuple[str, ...]) -> None:
-        super().__init__(detail, accepted)
-        self.accepted = accepted
+    accepted: tuple[str, ...]
 
 
 class UnsupportedCoding(UnsupportedMediaType):
     """The content coding of the request's body is not one of ``accepted``."""
 
 
+@dataclass(eq=False, repr=False)
 class RangeNotSatisfiable(PycalcError):
     """The range begins beyond the end of a representation of ``length`` bytes."""
 
     code = "range-not-satisfiable"
     title = "There is no such range"
 
-    def __init__(self, detail: str, length: int) -> None:
-        super().__init__(detail, length)
-        self.length = length
+    length: int
 
 
+@dataclass(eq=False, repr=False)
 class ComputationTimeout(PycalcError):
-    """The computation reached a deadline or its memory limit, or was refused because it would far exceed its deadline.
-
-    ``found`` is the partial result at that time, as JSON, or None if there is none.
-    """
+    """The computation reached a deadline or its memory limit, or was refused because it would far exceed a deadline."""
 
     code = "computation-timeout"
     title = "The computation took too long"
 
-    def __init__(self, detail: str, found: str | None = None) -> None:
-        super().__init__(detail, found)
-        self.found = found
+    found: str | None = None  # the partial result at that time, as JSON, or None if there is none
 
 
+@dataclass(eq=False, repr=False)
 class RetryLater(PycalcError):
     """A temporary condition; the client may retry after ``retry_after`` seconds."""
 
-    def __init__(self, detail: str, retry_after: int = 1, *facts: object) -> None:
-        super().__init__(detail, retry_after, *facts)
-        self.retry_after = retry_after
+    retry_after: int = 1
 
 
 class StillRunning(RetryLater):
@@ -272,18 +243,14 @@ class StillRunning(RetryLater):
     title = Conflict.title
 
 
+@dataclass(eq=False, repr=False)
 class RateLimited(RetryLater):
-    """The caller has reached a rate limit, or has too many login attempts in progress.
-
-    ``limits`` are the states of the rate limit's windows, or empty if the response does not show them.
-    """
+    """The caller has reached a rate limit, or has too many login attempts in progress."""
 
     code = "rate-limited"
     title = "Too many requests"
 
-    def __init__(self, detail: str, retry_after: int = 1, limits: tuple[LimitState, ...] = ()) -> None:
-        super().__init__(detail, retry_after, limits)
-        self.limits = limits
+    limits: tuple[LimitState, ...] = ()  # the rate limit's windows; empty if the response does not show them
 
 
 class QuotaExceeded(RetryLater):
@@ -296,8 +263,8 @@ class QuotaExceeded(RetryLater):
     title = "A quota is used up"
 
     def __init__(self, detail: str, quota: LimitState, used: float, resets_at: int) -> None:
-        PycalcError.__init__(self, detail, quota, used, resets_at)
-        self.retry_after = quota.reset
+        super().__init__(detail, quota.reset)
+        self.args = (detail, quota, used, resets_at)  # for pickle
         self.quota = quota
         self.used = used
         self.resets_at = resets_at
@@ -317,12 +284,11 @@ class Unavailable(RetryLater):
     title = "The service is not available"
 
 
+@dataclass(eq=False, repr=False)
 class StoreUnavailable(Unavailable):
-    """The database can't be used or written now. ``reason`` is for logs: ``str`` shows it, ``detail`` does not."""
+    """The database can't be used or written now."""
 
-    def __init__(self, detail: str, retry_after: int = 1, reason: str = "") -> None:
-        super().__init__(detail, retry_after, reason)
-        self.reason = reason
+    reason: str = ""  # for logs: ``str`` shows it, ``detail`` does not
 
     def __str__(self) -> str:
         return f"{self.detail} ({self.reason})" if self.reason else self.detail
@@ -345,36 +311,25 @@ class AnswerLost(CacheUnavailable):
 
 
 class StreamUnavailable(Unavailable):
-    """The event stream can't be used, or events are not being published or consumed.
-
-    Unpublished events stay in the outbox.
-    """
+    """The event stream can't be used. Unpublished events stay in the outbox."""
 
 
 class RowsRejected(PycalcError):
     """The database rejects rows because of their values, and has stored none of them. A retry can't succeed."""
 
 
+@dataclass(eq=False, repr=False)
 class KeysTaken(PycalcError):
-    """Requests were not recorded, because requests with the same idempotency keys are recorded already.
+    """Requests were not recorded, because requests with the same idempotency keys are recorded already."""
 
-    ``ids`` are the ids of these keys.
-    """
-
-    def __init__(self, detail: str, ids: frozenset[bytes]) -> None:
-        super().__init__(detail, ids)
-        self.ids = ids
+    ids: frozenset[bytes]  # of these keys
 
 
+@dataclass(eq=False, repr=False)
 class EventsRefused(PycalcError):
-    """The stream has stored a batch except the events in ``refused``, which it will never accept.
+    """The stream has stored a batch except the events in ``refused``, which it will never accept."""
 
-    ``refused`` maps their ids to the reasons.
-    """
-
-    def __init__(self, detail: str, refused: Mapping[bytes, str]) -> None:
-        super().__init__(detail, refused)
-        self.refused = refused
+    refused: Mapping[bytes, str]  # the reasons by the ids of the events
 
 
 class VerificationFailed(PycalcError):

@@ -29,7 +29,6 @@ ARGUMENTS: dict[str, Any] = {
     "session_id": bytes(16),
     "scope": "calculate",
     "reason": "the driver's words",
-    "facts": "more",
     "found": "[]",
     "accepted": ("application/json",),
     "ids": frozenset({bytes(16)}),

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from fastapi import Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pycalc.errors import InvalidInput, PreconditionFailed
 from pycalc.models.auth import Principal
-from pycalc.models.results import Result
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.headers import Header, rate_limit_fields, with_headers
 from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
-from pycalc.routers.http.negotiation import ANY, RequestConditions, byte_range, conditions_of, is_current, matching
+from pycalc.routers.http.negotiation import RequestConditions, conditions_of, is_current, matching, preferred
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problem_types import responses
 from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
+    JSON,
+    TEXT,
     WHOLE,
     accept_of,
     etags_of,
+    measure_of,
     send_json,
     send_not_modified,
     send_text,
     throttled,
-    wants_text,
 )
 from pycalc.routers.http.sending import ClientTooSlow, DeferredResponse, count_cut, in_time
 from pycalc.services.calculations.calculator import Answer, Calculator, Measure
@@ -44,10 +45,6 @@ from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.calculation_rate import CalculationRateLimit
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
-_OTHER_VERSION = (
-    "If-Match names no current ETag: send no If-Match. The JSON form has no ETag: "
-    "send Accept: text/plain with an ETag of the bare digits."
-)
 _BODY_SLOT_BYTES = 1024 * 1024  # a body takes one slot while it is read, and one more for each MiB
 _COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
 # The OpenAPI entries of the problems of every calculation, and of responses with bare digits.
@@ -93,15 +90,11 @@ class PendingAnswer(NamedTuple):
     digits: int  # the size of the result, or an upper estimate
     seconds: float  # the estimated cost of the calculation
     text: bool  # bare digits, not JSON
-    etags: Sequence[str] = ()  # of the bare digits; none in the response to a POST
+    etags: Sequence[str] = ()  # of the bare digits; none for JSON, and in the response to a POST
     created: bool = False  # respond with 201 and the calculation's path
 
 
-def calculated_response(
-    caller: Principal,
-    respond_with: Callable[[Scope, Receive, Send], Awaitable[object]],
-    reservations: ExitStack | None = None,
-) -> Response:
+def calculated_response(caller: Principal, respond_with: ASGIApp, reservations: ExitStack | None = None) -> Response:
     """Return a response that is calculated when it is sent, so that a disconnect of the client can stop the work.
 
     When the response is sent, it takes a calculation slot for ``caller`` and then calls ``respond_with``. If no slot is
@@ -153,21 +146,16 @@ async def posted(
 
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
-    """Return the caller's rate limits, each with the id under which the caller's calculations are counted.
-
-    The limit of an API key comes first, so that a request beyond this limit does not count towards the owner's.
-    """
+    """Return the caller's rate limits, each with the id under which the caller's calculations are counted."""
     found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
     if caller.key is not None:
+        # First, so that a request beyond the key's limit does not count towards the owner's.
         found.insert(0, (resources.key_limits.of(caller.key.limits.rate_limit), caller.key.user_id))
     return [(limit, identity) for limit, identity in found if limit is not None]
 
 
 async def require_remaining(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up.
-
-    Call this before a body is read, and ``spend`` afterwards, to count the calculations in the body.
-    """
+    """Raise RateLimited if one of the caller's rate limits is used up. Count nothing, as ``spend`` does."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)
 
@@ -175,8 +163,8 @@ async def require_remaining(caller: Principal, resources: Resources) -> None:
 async def spend(scope: Scope, caller: Principal, resources: Resources, operations: int = 1) -> None:
     """Count ``operations`` calculations towards each of the caller's rate limits.
 
-    Raises RateLimited if they would exceed a limit, which then counts none of them. The limit of an API key comes
-    before that of the key's owner. So calculations that only the owner's limit refuses count towards the key's limit.
+    Raises RateLimited if they would exceed a limit, which then counts none of them. Calculations that only the limit
+    of a key's owner refuses count towards the key's limit.
     """
     context = context_of(scope)
     for limit, identity in rate_limits_of(caller, resources):
@@ -216,7 +204,8 @@ async def calculate_and_respond(
             if keyed is not None:
                 send = with_headers(keyed.fields, send)
                 calculate = partial(_calculate_once, resources.calculator, caller, plan, began, keyed)
-        text = wants_text(plan, conditions)
+        may_be_text = conditions.accept not in ("", "*/*", JSON) and plan.task.view != "summary"  # which has no digits
+        text = may_be_text and preferred(conditions.accept, (JSON, TEXT)) == TEXT
         etags = etags_of(plan.key, resources.etag_key) if text and validated else ()
         pending = PendingAnswer(calculate, plan.digits, plan.seconds, text, etags, created)
         return await respond(scope, caller, client, conditions, pending, send)
@@ -231,8 +220,8 @@ async def _calculate_once(
     began: float,
     keyed: KeyedRequest,
     *,
-    unchanged: bool = False,
-    measure: Measure | None = None,
+    unchanged: bool,
+    measure: Measure | None,
 ) -> Answer:
     """Return the recorded answer to a request with an idempotency key. If there is none yet, calculate and record."""
     calculate = partial(calculator.calculate, caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
@@ -270,14 +259,17 @@ async def respond(
     ClientGone, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
-    calculate, digits, seconds, text, etags, _ = pending
+    calculate, digits, seconds, _, etags, _ = pending
     if conditions.if_match and not is_current(conditions.if_match, etags):
-        raise PreconditionFailed(_OTHER_VERSION)
+        raise PreconditionFailed(
+            "If-Match names no current ETag: send no If-Match. The JSON form has no ETag: "
+            "send Accept: text/plain with an ETag of the bare digits."
+        )
     etag, unchanged = None, False
     if conditions.if_none_match:
         etag = matching(conditions.if_none_match, etags)
-        unchanged = etag is not None or conditions.if_none_match == ANY
-    measure = _measure(conditions, etags if text else (), unchanged=unchanged)
+        unchanged = etag is not None or conditions.if_none_match == "*"
+    measure = measure_of(conditions, etags, unchanged=unchanged)
     memory = None
     if digits > UNCOUNTED_BYTES and not unchanged:
         memory = resources.response_memory.acquire(caller.user_id, digits)
@@ -313,22 +305,3 @@ def _sent(
     if pending.text:
         return send_text(pending.etags, answer, conditions, fields, send, status=status)
     return send_json(answer, conditions, fields, send, status=status)
-
-
-def _measure(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
-    """Return a function that computes how many bytes of a result are sent, or None if the whole result is sent.
-
-    Set ``unchanged`` if the client's copy of the result is current, so that no bytes are sent. For a range beyond the
-    end, the function raises RangeNotSatisfiable, so that nothing is recorded.
-    """
-    ranged = bool(etags and conditions.range) and not unchanged
-    if not (unchanged or ranged) and conditions.content:
-        return None
-
-    def measure(result: Result) -> int:
-        found = byte_range(conditions, etags[0], len(result.text)) if ranged else None
-        if unchanged or not conditions.content:
-            return 0
-        return len(result.text) if found is None else found[1] - found[0]
-
-    return measure

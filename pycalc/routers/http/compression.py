@@ -21,17 +21,12 @@ _GZIP = zlib.MAX_WBITS | 16
 
 
 class _Compressor(Protocol):
-    """The common interface of zlib's and zstd's compressors."""
-
     def compress(self, data: bytes, /) -> bytes: ...
     def flush(self, mode: Any = ..., /) -> bytes: ...
 
 
 def digits_compressor(coding: str) -> _Compressor:
-    """Return a fast compressor for digits. Digits look random, so a search for repetitions would gain little.
-
-    gzip uses Huffman codes only; zstd works at level 1.
-    """
+    """Return a fast compressor for digits. Digits look random, so a search for repetitions would gain little."""
     if coding == "gzip":
         return zlib.compressobj(wbits=_GZIP, strategy=zlib.Z_HUFFMAN_ONLY)
     return zstd.ZstdCompressor(level=1)
@@ -47,16 +42,15 @@ class TextStream:
 
     async def page(self, content: bytes) -> bytes:
         """Return the compressed bytes of a page."""
-        if len(content) > INLINE_BYTES:
-            return await asyncio.to_thread(self._page, content)
-        return self._page(content)
+
+        def compress() -> bytes:
+            return self._compressor.compress(content) + self._compressor.flush(self._flush_mode)
+
+        return await asyncio.to_thread(compress) if len(content) > INLINE_BYTES else compress()
 
     def end(self) -> bytes:
         """End the stream and return its last bytes."""
         return self._compressor.flush()
-
-    def _page(self, content: bytes) -> bytes:
-        return self._compressor.compress(content) + self._compressor.flush(self._flush_mode)
 
 
 def compress_well(content: bytes, coding: str) -> bytes:

@@ -118,13 +118,9 @@ class RequestBody:
         self,
         scope: Scope,
         receive: Receive,
-        seconds: float = BODY_SECONDS,
+        seconds: float = BODY_SECONDS,  # the rest of the limit is BODY_BYTES_A_SECOND
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Read the body from ``receive``. ``clock`` must return monotonic seconds.
-
-        The body may take ``seconds``, and one second more for every BODY_BYTES_A_SECOND bytes received.
-        """
         self._scope = scope
         self._receive = receive
         self._clock = clock
@@ -142,23 +138,6 @@ class RequestBody:
         limit, declared = _limit_and_length(self._scope)
         if declared is not None and declared > limit:  # the received bytes are counted below in any case
             raise BodyTooLarge(limit)
-        message = await self._next()
-        if message["type"] == "http.disconnect":
-            self.broken = True
-            _log.info("request body ended early", route=route_of(self._scope))
-            raise BodyBroken(400)
-        self._size += len(message.get("body", b""))
-        if self._size > limit:
-            raise BodyTooLarge(limit)
-        self._whole = not message.get("more_body", False)
-        return message
-
-    async def _next(self) -> Message:
-        """Return the next ASGI message. Raises HTTPException 408 at the deadline of the body.
-
-        If the body arrives in small parts with delays, wait for a random time first, so that thousands of such bodies
-        cost the event loop little.
-        """
         if self._trickles and self._clock() > self._grace_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
             left = self._deadline - _NO_WAIT_SECONDS - self._clock()  # leaves time for a last read
@@ -169,17 +148,22 @@ class RequestBody:
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408) from None
+        if message["type"] == "http.disconnect":
+            self.broken = True
+            _log.info("request body ended early", route=route_of(self._scope))
+            raise BodyBroken(400)
         size = len(message.get("body", b""))
         self._trickles = size < _SMALL_PART_BYTES and self._clock() - began > _NO_WAIT_SECONDS
         self._deadline += size / BODY_BYTES_A_SECOND
+        self._size += size
+        if self._size > limit:
+            raise BodyTooLarge(limit)
+        self._whole = not message.get("more_body", False)
         return message
 
 
 def most_bytes_of_body(scope: Scope) -> int:
-    """Return the most bytes that a request's body can have: its Content-Length, or its route's limit if that is lower.
-
-    Without a valid Content-Length, return the limit.
-    """
+    """Return the most bytes that a request's body can have: its Content-Length if valid, but at most its limit."""
     limit, declared = _limit_and_length(scope)
     return limit if declared is None else min(declared, limit)
 

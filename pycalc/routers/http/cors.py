@@ -16,7 +16,6 @@ from pycalc.routers.http.headers import send_response
 from pycalc.routers.http.openapi import HEADERS
 from pycalc.routers.http.problems import response_to
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Request fields that a page may send besides the CORS-safelisted ones (Fetch standard).
 _REQUEST_FIELDS = (
     "Authorization",
@@ -30,15 +29,15 @@ _REQUEST_FIELDS = (
     "Mcp-Name",
     "Range",
 )
-# Response fields that a page may read besides the CORS-safelisted ones: those in the OpenAPI document.
-_EXPOSED_FIELDS = ("Content-Encoding", *HEADERS)
 
 
 class CrossOrigin(CORSMiddleware):
     """A CORS middleware (Fetch standard) around all requests, including calculation routes and errors."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        super().__init__(app, origins, _METHODS, _REQUEST_FIELDS, expose_headers=_EXPOSED_FIELDS)
+        methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        # Pages may read the response fields in the OpenAPI document besides the CORS-safelisted ones.
+        super().__init__(app, origins, methods, _REQUEST_FIELDS, expose_headers=("Content-Encoding", *HEADERS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a preflight request. Pass other requests on; add CORS fields to responses if an Origin is given."""

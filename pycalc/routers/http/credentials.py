@@ -29,17 +29,14 @@ def token_of(scope: Scope) -> bytes | None:
             credentials: bytes = rest.strip()
             if scheme.lower() == b"bearer":
                 return credentials
-            return _only_key(_password(credentials)) if scheme.lower() == b"basic" else b""
+            if scheme.lower() != b"basic":
+                return b""
+            try:
+                return _only_key(base64.b64decode(credentials, validate=True).partition(b":")[2])
+            except binascii.Error:
+                return b""
     key: bytes | None = context_of(scope).query_key
     return None if key is None else _only_key(key)
-
-
-def _password(credentials: bytes) -> bytes:
-    """Return the password in HTTP Basic credentials, or an empty one if they are malformed."""
-    try:
-        return base64.b64decode(credentials, validate=True).partition(b":")[2]
-    except binascii.Error:
-        return b""
 
 
 def _only_key(token: bytes) -> bytes:

@@ -118,10 +118,7 @@ class CallerRule:
             await caller_of(scope, resources_of(scope), self.right, enrolling=self.enrolling)
 
     async def __call__(self, request: Request, _: Annotated[str | None, Security(BEARER)]) -> Principal | None:
-        """Return the caller, whom StrictRoute has authenticated before it read the rest of the request.
-
-        Return None if no caller is required and the request has no token.
-        """
+        """Return the caller, whom StrictRoute has authenticated, or None without a token if none is required."""
         caller = context_of(request.scope).caller
         assert caller is not None or not self.required  # noqa: S101  # StrictRoute raises otherwise
         return caller

@@ -27,10 +27,7 @@ class Document:
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Serve the bytes that ``read`` returns, as ``media_type`` and with ``headers`` added to the response.
-
-        ``read`` is called once, in a thread, at the first request.
-        """
+        """Serve the bytes that ``read`` returns. It is called once, in a thread, at the first request."""
         self._read = read
         self._media_type = media_type
         self._headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", **(headers or {})}
@@ -57,20 +54,17 @@ class Document:
             return Response(status_code=304, headers={**self._headers, "ETag": matched})
         worthwhile = len(self._forms[None]) > SHORTEST_COMPRESSED
         coding = preferred_coding(conditions.accept_encoding, CODINGS) if worthwhile else None
-        if coding is None:
-            return _WholeResponse(self._forms[None], 200, {**self._headers, "ETag": tags[0]}, self._media_type)
-        if coding not in self._forms:
-            await asyncio.to_thread(self._make, coding)
-        headers = {**self._headers, "ETag": tags[1 + CODINGS.index(coding)], "Content-Encoding": coding}
+        headers = {**self._headers, "ETag": tags[0]}
+        if coding is not None:
+            headers |= {"ETag": tags[1 + CODINGS.index(coding)], "Content-Encoding": coding}
+            if coding not in self._forms:
+                await asyncio.to_thread(self._make, coding)
         return _WholeResponse(self._forms[coding], 200, headers, self._media_type)
 
     def _make(self, coding: str | None) -> None:
-        """Compress the document with a coding, or read it if ``coding`` is None.
-
-        Do nothing if another thread has already done this.
-        """
+        """Compress the document with a coding, or read it if ``coding`` is None."""
         with self._making:
-            if coding in self._forms:
+            if coding in self._forms:  # another thread has made it
                 return
             content = self._read() if coding is None else compress_well(self._forms[None], coding)
             if coding is None:

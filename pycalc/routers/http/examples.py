@@ -10,33 +10,25 @@ from pycalc import __version__
 from pycalc.models.audit import AUDIT_EXAMPLE
 from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.json_text import json_literal
-from pycalc.models.results import Facts
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, Request, make_plan
-from pycalc.services.compute.plan import Plan
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations import CALCULATIONS
 
 ID = "01a22906-89c8-7645-876f-c70985c56e80"
 _TIME = "2026-11-29T20:37:04.072Z"
 _MOST_DIGITS = 25_000_000
-_USER_ID = "01a22906-847c-77c9-9d9a-64781add2c0c"
 
 CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations whose response is one calculation
 
 
-def _computed(request: Request) -> tuple[Plan, str, Facts]:
+def _calculated(request: Request) -> dict[str, Any]:
     plan = make_plan(_MOST_DIGITS, *request)
     text, facts = execute(plan.task)
-    return plan, (text or b"").decode(), facts
-
-
-def _calculated(request: Request) -> dict[str, Any]:
-    plan, text, facts = _computed(request)
     return {
         "id": ID,
         "operation": request[0],
         "input": json.loads(plan.input),
-        "result": json.loads(json_literal(text)),
+        "result": json.loads(json_literal((text or b"").decode())),
         "digits": int(facts.digits),
         "exact": facts.exact,
         "cached": False,
@@ -55,20 +47,21 @@ def _request(operation_id: str) -> Request:
 
 def digits_of(operation_id: str) -> str:
     """Return the bare digits of the example result of an operation that calculates."""
-    return _computed(_request(operation_id))[1]
+    text, _ = execute(make_plan(_MOST_DIGITS, *_request(operation_id)).task)
+    return (text or b"").decode()
 
 
 _STATES = {"database": {"ok": True, "latency_ms": 0.313}, "cache": {"ok": True, "latency_ms": 0.006}}
 _ACCOUNT = {
-    "id": _USER_ID,
+    "id": "01a22906-847c-77c9-9d9a-64781add2c0c",
     "username": "ada",
     "email": "ada@example.com",
     "role": "user",
     "totp": False,
     "created_at": _TIME,
 }
-_OWN_LIMITS = {"rate_limit": None, "compute": None, "digits": None, "history": None}
-_USER_ACCOUNT = {**_ACCOUNT, "disabled": False, "quota": _OWN_LIMITS}
+_KEY_LIMITS = {"rate_limit": None, "compute": None, "digits": None}
+_USER_ACCOUNT = {**_ACCOUNT, "disabled": False, "quota": {**_KEY_LIMITS, "history": None}}
 _TODAY = {"calculations": 6, "digits": 115, "compute_ms": 2.401}
 _KEY = {
     "id": "01a22906-89bd-75b5-bed2-a956426a4f1e",
@@ -78,45 +71,35 @@ _KEY = {
     "expires_at": "2027-11-29T20:37:04.072Z",
     "scopes": ["calculate"],
     "allow_query": False,
-    "limits": {"rate_limit": None, "compute": None, "digits": None},
+    "limits": _KEY_LIMITS,
     "last_used_at": None,
     "last_used_from": None,
 }
 # Secrets are abbreviated, so that no scanner takes them for real ones.
 _OF_RESET = "pcp_Txp4y0Vr..."
 _OF_APP = "EYY6QYIRGBP7SX4S..."
-_PREVIEW = {
-    "expression": "3^(10^12) mod 10^20",
-    "digits": 21,
-    "exact": True,
-    "too_large": False,
-    "limit": _MOST_DIGITS,
-    "seconds": 8.015887740192717e-05,
-    "timeout": 30.0,
-}
-_FIGURES = {
-    "connections": 3,
-    "event_subscribers": 1,
-    "compute_workers": 2,
-    "computing": 0,
-    "compute_waiting": 0,
-    "database_queues": {"read": 0, "reserved": 0, "write": 0},
-    "recorder_rows": 0,
-    "audit_waiting": 0,
-    "outbox_backlog": 0,
-    "outbox_oldest_seconds": 0.0,
-    "relay_leading": True,
-    "cache_circuit": "closed",
-    "disk_free_bytes": 25144438784,
-    "disk_reserve_bytes": 268435456,
-}
 _INSTANCE = {
     "id": "613db974-6d51-4c01-8751-6bfe82cb615e",
     "command": "serve",
     "version": __version__,
     "started_at": "2026-11-29T20:36:28.858Z",
     "seen_at": _TIME,
-    "figures": _FIGURES,
+    "figures": {
+        "connections": 3,
+        "event_subscribers": 1,
+        "compute_workers": 2,
+        "computing": 0,
+        "compute_waiting": 0,
+        "database_queues": {"read": 0, "reserved": 0, "write": 0},
+        "recorder_rows": 0,
+        "audit_waiting": 0,
+        "outbox_backlog": 0,
+        "outbox_oldest_seconds": 0.0,
+        "relay_leading": True,
+        "cache_circuit": "closed",
+        "disk_free_bytes": 25144438784,
+        "disk_reserve_bytes": 268435456,
+    },
 }
 _DEAD_LETTER = {
     "id": 1,
@@ -148,7 +131,15 @@ _ANSWERS: Mapping[str, Any] = {
         "expires_at": "2026-11-29T21:37:04.072Z",
     },
     "DeadLetterPage": {"items": [_DEAD_LETTER], "next_cursor": None},
-    "EvaluationPreview": _PREVIEW,
+    "EvaluationPreview": {
+        "expression": "3^(10^12) mod 10^20",
+        "digits": 21,
+        "exact": True,
+        "too_large": False,
+        "limit": _MOST_DIGITS,
+        "seconds": 8.015887740192717e-05,
+        "timeout": 30.0,
+    },
     "HistoryItem": HISTORY_EXAMPLE,
     "HistoryPage": {"items": [HISTORY_EXAMPLE], "next_cursor": "AQGiKQaJ2XeJjPvliNN-_jQ", "role": "user"},
     "Index": {

@@ -73,7 +73,6 @@ class ExportResponse(Response):
         self._cut = metrics.exports_cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response, until the client disconnects."""
         with suppress(ClientGone):
             await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
 

@@ -54,10 +54,7 @@ def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
 
 
 def rate_limit_fields(limits: Sequence[LimitState], quotas: LimitMembers = NO_MEMBERS) -> list[Header]:
-    """Return the header fields that describe limits and quotas (draft-ietf-httpapi-ratelimit-headers).
-
-    The list is empty without limits and quotas.
-    """
+    """Return the header fields that describe limits and quotas, if any (draft-ietf-httpapi-ratelimit-headers)."""
     policies, left = limit_members(limits)
     policies, left = [*policies, *quotas.policies], [*left, *quotas.left]
     if not policies:

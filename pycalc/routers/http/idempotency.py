@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -26,9 +27,6 @@ REPLAYED = "Idempotency-Replayed"
 _QUOTED = re.compile(rb'"((?:[!#-\[\]-~]|\\["\\]){1,255})"')
 _BARE = re.compile(rb"[!#-~][!-~]{0,254}")
 _ESCAPED = re.compile(rb"\\(.)")
-_FORM = (
-    f'{HEADER} must be 1 to 255 visible ASCII characters, such as "8e03978e-40d5-43dd-bc93-6894a57f9324": send it once.'
-)
 
 # No example: the documentation page would send it with every request, and a key is accepted for one request only.
 PARAMETER: dict[str, Any] = {
@@ -55,10 +53,7 @@ class KeyedRequest:
     fields: list[Header] = field(default_factory=list)  # Idempotency-Replayed, once a recorded answer is returned
 
     async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
-        """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``.
-
-        Raises the errors of ``IdempotencyKeys.once``.
-        """
+        """Return the result of ``IdempotencyKeys.once``, which may raise its errors."""
 
         async def replay(recorded: Recorded) -> T:
             answer = await again(recorded)
@@ -75,7 +70,9 @@ def key_name(request: Request) -> str | None:
         return None
     quoted, bare = _QUOTED.fullmatch(value), _BARE.fullmatch(value)
     if len(request.headers.getlist(HEADER)) > 1 or not (quoted or bare):
-        raise InvalidInput.of(FieldProblem("/idempotency-key", _FORM))
+        example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+        detail = f'{HEADER} must be 1 to 255 visible ASCII characters, such as "{example}": send it once.'
+        raise InvalidInput.of(FieldProblem("/idempotency-key", detail))
     return (_ESCAPED.sub(rb"\1", quoted[1]) if quoted else value).decode()
 
 
@@ -83,8 +80,6 @@ async def keyed_request(request: Request, caller: Principal, name: str, body: by
     """Return a request with its key. The fingerprint of the request covers method, path, query and body."""
     scope = request.scope
     whole = b"%b %b?%b\n%b" % (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
-    if len(body) > UNCOUNTED_BYTES:  # hashing it would block the event loop
-        key = await asyncio.to_thread(key_of, caller.user_id, name, whole)
-    else:
-        key = key_of(caller.user_id, name, whole)
-    return KeyedRequest(key, resources_of(scope).idempotency)
+    make_key = partial(key_of, caller.user_id, name, whole)
+    long = len(body) > UNCOUNTED_BYTES  # hashing it would block the event loop
+    return KeyedRequest(await asyncio.to_thread(make_key) if long else make_key(), resources_of(scope).idempotency)

@@ -104,7 +104,6 @@ class StrictRoute(APIRoute):
 
 
 def _require_strict_head(request: Request) -> None:
-    """Raise the errors of ``query_of``, and PreconditionFailed for an If-Match with an ETag."""
     if query := request.scope["query_string"]:
         query_of(query)
     if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
@@ -120,10 +119,9 @@ def query_of(query: bytes) -> dict[str, str]:
     given = dict(pairs)
     if len(given) != len(pairs):
         times = Counter(name for name, _ in pairs)
-        twice = ((pointer_step(name), shown(name)) for name in given if times[name] > 1)
-        raise InvalidInput.of(
-            *(FieldProblem(pointer, f"{name} is given more than once: send it once.") for pointer, name in twice)
-        )
+        detail = "{} is given more than once: send it once."
+        twice = [name for name in given if times[name] > 1]
+        raise InvalidInput.of(*(FieldProblem(pointer_step(name), detail.format(shown(name))) for name in twice))
     return given
 
 
@@ -162,44 +160,39 @@ class _ReadRequest(Request):
         return self._document
 
 
-class _InvalidForm(Exception):
-    """An invalid OAuth2 form. The arguments are an error code (RFC 6749 section 5.2) and its description."""
-
-
 async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handler) -> Response:
     """Handle an OAuth2 form. Turn errors of input and credentials into OAuth2 errors with status 400."""
+    code = "invalid_request"  # an error code (RFC 6749 section 5.2)
     try:
-        return await handle(_ReadRequest(request, _form_fields(body, grant)))
+        fields = _form_fields(body)
+        given = fields.get("grant_type") or ("password" if grant == "password" else "")
+        if not given:
+            raise InvalidInput(f"grant_type is missing: send grant_type={grant}.")
+        if given != grant:
+            code = "unsupported_grant_type"
+            raise InvalidInput(f"This route takes grant_type={grant} and no other.")
+        known = ("username", "password", "totp") if grant == "password" else ("refresh_token",)
+        # Parameters without a value count as omitted (RFC 6749 section 3.2).
+        return await handle(_ReadRequest(request, {name: fields[name] for name in known if fields.get(name)}))
     except Unauthorized as error:
         audit_refusal(request.scope, 400, error.detail)
         # RFC 6749 has no code for a missing second factor, and lets servers add codes (section 8.5).
         code = "totp_required" if isinstance(error, TotpRequired) else "invalid_grant"
         description = error.detail
     except RequestValidationError as error:
-        code, description = "invalid_request", invalid_input(error.errors()).detail
+        description = invalid_input(error.errors()).detail
     except InvalidInput as error:
-        code, description = "invalid_request", error.detail
-    except _InvalidForm as error:
-        code, description = error.args
+        description = error.detail
     return JSONResponse({"error": code, "error_description": description}, 400)
 
 
-def _form_fields(body: bytes, grant: str) -> dict[str, str]:
-    """Return the credentials in an OAuth2 form; raises _InvalidForm for other bodies and other grants.
-
-    Parameters without a value count as omitted (RFC 6749 section 3.2).
-    """
+def _form_fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form. Raises InvalidInput for other bodies, and for repeated fields."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
-        raise _InvalidForm("invalid_request", f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
+        raise InvalidInput(f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise _InvalidForm("invalid_request", "A parameter is given more than once: send each one once.")
-    given = fields.get("grant_type") or ("password" if grant == "password" else "")
-    if not given:
-        raise _InvalidForm("invalid_request", f"grant_type is missing: send grant_type={grant}.")
-    if given != grant:
-        raise _InvalidForm("unsupported_grant_type", f"This route takes grant_type={grant} and no other.")
-    known = ("username", "password", "totp") if grant == "password" else ("refresh_token",)
-    return {name: fields[name] for name in known if fields.get(name)}
+        raise InvalidInput("A parameter is given more than once: send each one once.")
+    return fields

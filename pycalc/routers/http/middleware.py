@@ -40,22 +40,15 @@ _OVERLOAD_START: Message = {
 
 
 class Application(FastAPI):
-    """A FastAPI application that is its own middleware: it prepares, counts and times every request.
-
-    Calculations by GET or HEAD go directly to their routes. All other requests pass through FastAPI's layers.
-    """
+    """A FastAPI application that is its own middleware: it prepares, counts and times every request."""
 
     def __init__(
         self,
-        calculations: Iterable[CalculationRoute],
-        cors_origins: Sequence[str],
-        body_seconds: float,
-        **options: Any,
+        calculations: Iterable[CalculationRoute],  # called directly
+        cors_origins: Sequence[str],  # their pages may call the service
+        body_seconds: float,  # the time limit of RequestBody
+        **options: Any,  # of FastAPI
     ) -> None:
-        """Create the application. ``calculations`` are the routes that are called directly; ``options`` go to FastAPI.
-
-        Pages of ``cors_origins`` may call the service. ``body_seconds`` is the time limit of RequestBody.
-        """
         super().__init__(**options)
         self._calculations = {route.name: route for route in calculations}
         self.router.routes.extend(self._calculations.values())  # for the OpenAPI document
@@ -154,19 +147,15 @@ class Application(FastAPI):
         return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
-        """Return a response that refuses the request and count the refusal, or admit the request and return None.
-
-        A calculation by GET or HEAD needs a calculation slot, even if its operands are invalid.
-        """
+        """Return a response that refuses the request and count the refusal, or admit the request and return None."""
+        context.admitted = True
         path: str = scope["path"]
         route = self._calculations.get(path[1 : path.find("/", 1)])
         if route is None or scope["method"] not in ("GET", "HEAD"):
-            context.admitted = True
             return None
         resources = resources_of(scope)
         slots = resources.calculator.slots
         slot = slots.try_acquire(None if slots.taken < _UNCONTENDED else key_of(scope, resources))
-        context.admitted = True
         if slot is not None:
             context.release_slot = slot.release
             return None

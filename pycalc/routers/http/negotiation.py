@@ -12,17 +12,13 @@ from pycalc.observability.requests import context_of
 if TYPE_CHECKING:  # the relay and the consumer import this module, but no web framework
     from starlette.types import Scope
 
-ANY = "*"  # in If-Match and If-None-Match: every representation
 _MOST_MEMBERS = 100  # read from an Accept field; thousands would block the event loop
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))")
 
 
 class RequestConditions(NamedTuple):
-    """The unparsed header fields with which a request chooses a representation or sets a precondition.
-
-    An absent field is empty. ``content`` tells whether the response's content is wanted.
-    """
+    """The unparsed header fields, "" if absent, by which a request chooses a representation or sets a precondition."""
 
     accept: str = ""
     accept_encoding: str = ""
@@ -31,7 +27,7 @@ class RequestConditions(NamedTuple):
     if_match: str = ""
     if_range: str = ""
     if_none_match: str = ""
-    content: bool = True  # false for HEAD
+    content: bool = True  # whether the response's content is wanted; false for HEAD
 
 
 _NONE = RequestConditions()
@@ -97,10 +93,7 @@ def preferred_language(header: str, offered: Sequence[str]) -> str:
 
 
 def _weights(header: str) -> Mapping[str, float]:
-    """Return a mapping from the members of an Accept field, in lower case, to their weights (RFC 9110 §12.4.2).
-
-    Members after the first 100 are ignored.
-    """
+    """Return a mapping from the members of an Accept field, in lower case, to their weights (RFC 9110 §12.4.2)."""
     weights = {}
     for member in header.split(",", _MOST_MEMBERS)[:_MOST_MEMBERS]:
         name, *parameters = member.split(";")
@@ -118,11 +111,8 @@ def _weights(header: str) -> Mapping[str, float]:
 
 
 def matching(header: str, etags: Sequence[str]) -> str | None:
-    """Return the first of ``etags`` that an If-None-Match names, or None (RFC 9110 §13.1.2). ``*`` names all.
-
-    The comparison is weak.
-    """
-    if header == ANY:
+    """Return the first of ``etags`` that an If-None-Match names by weak comparison, or None (RFC 9110 §13.1.2)."""
+    if header == "*":  # names all
         return next(iter(etags), None)
     named = {tag.strip().removeprefix("W/") for tag in header.split(",")} if header else set()
     return next((etag for etag in etags if etag in named), None)
@@ -130,7 +120,7 @@ def matching(header: str, etags: Sequence[str]) -> str | None:
 
 def is_current(header: str, etags: Sequence[str]) -> bool:
     """Return whether an If-Match is ``*`` or contains one of the tags, by strong comparison (RFC 9110 §13.1.1)."""
-    return header == ANY or not {tag.strip() for tag in header.split(",")}.isdisjoint(etags)
+    return header == "*" or not {tag.strip() for tag in header.split(",")}.isdisjoint(etags)
 
 
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:

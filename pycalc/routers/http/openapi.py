@@ -70,8 +70,6 @@ _OF_PROBLEMS = {
     "500": ("X-Request-ID",),
     "503": ("Retry-After",),
 }
-_QUOTA = ("RateLimit", "RateLimit-Policy")
-_AFTER_SPENDING = {"412", "416", "422", "500", "503", "504"}  # problems of calculations that the rate limit has counted
 # The responses of the HTTP server itself, which has no hook to give them a body (ADR 2).
 _OF_SERVER = {
     "414": {"description": "The path and the query are longer than the server reads. There is no body."},
@@ -97,9 +95,6 @@ _KEY_SCHEMES = {
         "description": "An API key that was made with `allow_query`, for programs that can't send header fields.",
     },
 }
-# Models of bodies that handlers read or write without FastAPI.
-_MODELS_OF_HANDLERS: Any = Batch | CalculationRequest | Evaluation | HistoryItem | Problem
-_FORMATS = {"integer": "int64", "number": "double"}
 
 
 def json_body(model: str) -> dict[str, Any]:
@@ -108,10 +103,8 @@ def json_body(model: str) -> dict[str, Any]:
 
 
 def json_content(model: str) -> dict[str, Any]:
-    """Return the OpenAPI entry of JSON content with the schema ``model``.
-
-    A FastAPI model is not used, because its validators would be built at each start.
-    """
+    """Return the OpenAPI entry of JSON content with the schema ``model``."""
+    # A FastAPI model is not used, because its validators would be built at each start.
     return {"application/json": {"schema": {"$ref": SCHEMAS + model}}}
 
 
@@ -132,7 +125,8 @@ def complete(document: dict[str, Any]) -> None:
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of errors
         schemas.pop(name, None)
-    defined = TypeAdapter(_MODELS_OF_HANDLERS).json_schema(ref_template=SCHEMAS + "{model}")["$defs"]
+    of_handlers: Any = Batch | CalculationRequest | Evaluation | HistoryItem | Problem  # read or sent without FastAPI
+    defined = TypeAdapter(of_handlers).json_schema(ref_template=SCHEMAS + "{model}")["$defs"]
     schemas.update({name: schema for name, schema in defined.items() if name not in schemas})
     components["securitySchemes"] |= _KEY_SCHEMES
     components["headers"] = {
@@ -145,8 +139,8 @@ def complete(document: dict[str, Any]) -> None:
         for method, operation in item.items():
             _complete_operation(method, operation)
     for schema in _objects(document):
-        if (number_format := _FORMATS.get(str(schema.get("type")))) is not None:
-            schema.setdefault("format", number_format)
+        if schema.get("type") in ("integer", "number"):
+            schema.setdefault("format", "int64" if schema["type"] == "integer" else "double")
 
 
 def _complete_operation(method: str, operation: dict[str, Any]) -> None:
@@ -166,7 +160,8 @@ def _complete_operation(method: str, operation: dict[str, Any]) -> None:
         if len(choices) == 1:
             del parameter["schema"]["anyOf"]
             parameter["schema"] |= choices[0]
-    counted = _AFTER_SPENDING if "calculations" in operation["tags"] else ()
+    # Problems of calculations that the rate limit has counted.
+    counted = ("412", "416", "422", "500", "503", "504") if "calculations" in operation["tags"] else ()
     for status, response in operation["responses"].items():
         for media_type, content in response.get("content", {}).items():
             if media_type == "application/json":
@@ -174,8 +169,8 @@ def _complete_operation(method: str, operation: dict[str, Any]) -> None:
             elif media_type == "text/plain" and name in CALCULATED:
                 content["example"] = digits_of(name)[: 4 if status == "206" else None]  # 206: four digits as a range
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):
-            fields = _OF_PROBLEMS.get(status, ()) + (_QUOTA if status in counted else ())
-            response["headers"] = headers(*fields) | response.get("headers", {})
+            limits = ("RateLimit", "RateLimit-Policy") if status in counted else ()
+            response["headers"] = headers(*_OF_PROBLEMS.get(status, ()), *limits) | response.get("headers", {})
 
 
 def _problems(method: str, operation: dict[str, Any]) -> set[str]:

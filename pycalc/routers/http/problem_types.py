@@ -136,7 +136,7 @@ _PATHS = dict.fromkeys(STATUS, "/fibonacci/100") | {
     "computation-timeout": "/primorial/300000000",
 }
 _PATH_CHARACTERS = "/:@!$&'()*+,;="  # allowed in a path beside the unreserved characters (RFC 3986 §3.3)
-_ESCAPED_SLASH = re.compile(b"%2[fF]")
+_ESCAPED_SLASH = re.compile(b"%2[fF]")  # stays escaped, because it separates no segments
 
 _log = get_logger(__name__)
 
@@ -170,29 +170,23 @@ def raw_path_of(scope: Scope) -> bytes:
 
 
 def path_of(scope: Scope) -> str:
-    """Return a request's path, cut to MAX_ECHO characters, with the escapes that RFC 3986 requires.
-
-    An escaped slash stays escaped, because it separates no segments.
-    """
+    """Return a request's path, cut to MAX_ECHO characters, with the escapes that RFC 3986 requires."""
     path = raw_path_of(scope)[:MAX_ECHO]
     parts = (unquote_to_bytes(part).decode(errors="replace") for part in _ESCAPED_SLASH.split(path))
     return "%2F".join(quote(part, safe=_PATH_CHARACTERS) for part in parts) or "/"
 
 
 def instance_of(scope: Scope) -> str:
-    """Return a request's path as a URI reference for ``instance``.
-
-    If a path begins with two slashes, put ``/.`` before it. Otherwise its first segment would be read as a host (RFC
-    3986 §4.2).
-    """
+    """Return a request's path as a URI reference for ``instance``."""
     path = path_of(scope)
+    # After two slashes, the first segment would be read as a host (RFC 3986 §4.2).
     return "/." + path if path.startswith("//") else path
 
 
 def body_of(slug: str, title: str, detail: str, instance: str, **members: object) -> dict[str, object]:
     """Return the body of a problem of the type ``slug``, with ``members`` beside those that every problem has."""
     known = {"type": TYPE_BASE + slug, "title": title, "status": STATUS[slug], "detail": detail, "instance": instance}
-    return {**known, **members}
+    return known | members
 
 
 def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:

@@ -30,7 +30,6 @@ from pycalc.routers.http.problem_types import (
 from pycalc.routers.http.sentences import invalid_input
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _log = get_logger(__name__)
 
@@ -60,12 +59,9 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 
 
 async def _expected(request: Request, error: Exception) -> Response:
-    """Return the response to a PycalcError, a RequestValidationError or a ClientGone.
-
-    Write errors with status 401, 403 or 429 to the audit log.
-    """
+    """Return the response to a PycalcError, a RequestValidationError or a ClientGone."""
     if isinstance(error, ClientGone):
-        return Response(status_code=CLIENT_GONE)  # only the metrics show it, because the client has disconnected
+        return Response(status_code=CLIENT_GONE)
     if isinstance(error, RequestValidationError):
         error = invalid_input(error.errors())
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # the handler is registered for these
@@ -90,7 +86,6 @@ def _matches(request: Request, path: str, method: str) -> set[Match]:
 
 async def _framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # the handler is registered for these
-    path = request.scope["path"]
     if isinstance(error, BodyTooLarge):
         detail = f"The body is too large: this route accepts up to {error.limit:,} bytes."
         return _problem(request, "payload-too-large", errors.PayloadTooLarge.title, detail, limit=error.limit)
@@ -108,7 +103,8 @@ async def _framework_error(request: Request, error: Exception) -> Response:
             detail += f" Did you mean {without_empty_segments}?"
         return _problem(request, "not-found", errors.NotFound.title, detail)
     if error.status_code == 405:
-        methods = [method for method in _METHODS if Match.FULL in _matches(request, path, method)]
+        known = ("GET", "POST", "PUT", "PATCH", "DELETE")
+        methods = [method for method in known if Match.FULL in _matches(request, request.scope["path"], method)]
         allowed = ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
         return _problem(request, "method-not-allowed", *FRAMEWORK["method-not-allowed"], {"Allow": ", ".join(allowed)})
     if error.status_code == 408:
@@ -136,10 +132,7 @@ def bad_host(request: Request) -> Response:
 
 
 def install_problems(app: FastAPI) -> None:
-    """Register the handlers that turn every error of the application into an RFC 9457 problem.
-
-    ClientGone becomes a response with status 499 and no body.
-    """
+    """Register the handlers that turn every error of the application, except ClientGone, into an RFC 9457 problem."""
     for kind in (errors.PycalcError, ClientGone, RequestValidationError):
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)

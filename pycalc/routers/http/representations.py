@@ -13,20 +13,19 @@ from fastapi import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.results import Result
 from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, digits_compressor
 from pycalc.routers.http.connection import ClientGone, while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS, Header
-from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred, preferred_coding
+from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES, DeferredResponse
-from pycalc.services.calculations.calculator import Answer
+from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.compute.loop_scheduler import LoopScheduler
-from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.responses import UNCOUNTED_BYTES
 
 TEXT = "text/plain"
-_JSON = "application/json"
-_FORMS = {"json": _JSON, "text": TEXT}
-_ACCEPTS_OF_JSON = frozenset({"", "*/*", _JSON})
+JSON = "application/json"
+_FORMS = {"json": JSON, "text": TEXT}
 WHOLE = UNCOUNTED_BYTES  # responses up to this size go to the HTTP server in one piece
 # The time that the loop scheduler counts for a slice: the event loop's own work, and the copy in the server's thread.
 _SLICE_SECONDS = 0.0005
@@ -34,18 +33,10 @@ _SLICE_SECONDS = 0.0005
 Piece = bytes | mmap | memoryview
 
 
-def wants_text(plan: Plan, conditions: RequestConditions) -> bool:
-    """Return whether to send the bare digits, because the client prefers them and the result is not a summary."""
-    if conditions.accept in _ACCEPTS_OF_JSON or plan.task.view == "summary":
-        return False
-    return preferred(conditions.accept, (_JSON, TEXT)) == TEXT
-
-
 def accept_of(form: str, *, summary: bool) -> str:
     """Return the Accept field that has the same meaning as the parameter ``format``.
 
-    Set ``summary`` if the result is a summary, which has no bare digits. Raises InvalidInput for an unknown format, and
-    for "text" with a summary.
+    Raises InvalidInput for an unknown format, and for "text" with a ``summary``, which has no bare digits.
     """
     if form not in _FORMS:
         raise InvalidInput.of(FieldProblem("/format", "format must be json or text."))
@@ -64,11 +55,26 @@ def etags_of(name: str, key: bytes) -> tuple[str, ...]:
     return f'"{tag}"', *(f'"{tag}-{coding}"' for coding in CODINGS)
 
 
-def throttled(send: Send, scheduler: LoopScheduler) -> Send:
-    """Return a ``send`` that waits for the loop scheduler before each part except the last.
+def measure_of(conditions: RequestConditions, etags: Sequence[str], *, unchanged: bool) -> Measure | None:
+    """Return a function that computes how many bytes of a result are sent, or None if the whole result is sent.
 
-    So the event loop has time for other work between the parts of long results.
+    For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded.
     """
+    ranged = bool(etags and conditions.range) and not unchanged
+    if not (unchanged or ranged) and conditions.content:
+        return None
+
+    def measure(result: Result) -> int:
+        found = byte_range(conditions, etags[0], len(result.text)) if ranged else None
+        if unchanged or not conditions.content:
+            return 0
+        return len(result.text) if found is None else found[1] - found[0]
+
+    return measure
+
+
+def throttled(send: Send, scheduler: LoopScheduler) -> Send:
+    """Return a ``send`` that leaves the event loop time for other work before each part except the last."""
 
     async def send_in_turn(message: Message) -> None:
         if message.get("more_body"):
@@ -178,13 +184,7 @@ async def send_not_modified(etag: str | None, answer: Answer, fields: Sequence[H
 
 
 async def _send(
-    status: int,
-    headers: list[Header],
-    pieces: Sequence[Piece],
-    coding: str | None,
-    send: Send,
-    *,
-    content: bool = True,
+    status: int, headers: list[Header], pieces: Sequence[Piece], coding: str | None, send: Send, *, content: bool = True
 ) -> int:
     """Send pieces in order, or only the header fields of the response if ``content`` is false. Return the status."""
     length = sum(map(len, pieces))

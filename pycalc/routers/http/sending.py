@@ -95,14 +95,10 @@ class ResponseSender:
             self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}
             return
         body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            await self._begin()
-            await self._throttled(message)
-        elif len(body) <= UNCOUNTED_BYTES:
-            await self._begin()
-            await (self._send_in_time or self._send)(message)
-        else:
+        if len(body) > UNCOUNTED_BYTES and not message.get("more_body"):
             await self._send_long(body)
+        else:
+            await self._send_part(message)
 
     async def _send_long(self, body: bytes) -> None:
         resources = resources_of(self._scope)
@@ -117,18 +113,16 @@ class ResponseSender:
             await send_response(response, self._scope, self._receive, self._send)
             return
         with slot:
-            await self._begin()
             for start in range(0, len(body), PART_BYTES):
                 part = body[start : start + PART_BYTES]
-                await self._throttled({"type": "http.response.body", "body": part, "more_body": True})
-            await self._throttled({"type": "http.response.body", "body": b""})
+                await self._send_part({"type": "http.response.body", "body": part, "more_body": True})
+            await self._send_part({"type": "http.response.body", "body": b""})
 
-    async def _begin(self) -> None:
+    async def _send_part(self, message: Message) -> None:
+        """Send a part of the body, after the head if it is the first. Only a client that gets several is timed."""
         if self._head is not None:
             head, self._head = self._head, None
             await self._send(head)
-
-    async def _throttled(self, message: Message) -> None:
-        if self._send_in_time is None:
+        if message.get("more_body") and self._send_in_time is None:
             self._send_in_time = in_time(self._send, resources_of(self._scope).reading_speed)
-        await self._send_in_time(message)
+        await (self._send_in_time or self._send)(message)

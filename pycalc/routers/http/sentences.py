@@ -17,16 +17,12 @@ _PARTS = {
     "header": "header field",
     "argument": "argument",  # of a tool of language models
 }
-_NOT_A_STRING = "{name} must be a string."
-_NO_OBJECT = "{name} must be a JSON object."
 _SENTENCES = {
     "missing": "{name} is missing: it is required.",
     "extra_forbidden": "There is no {part} {name}: leave it out, or correct its name.",
     "string_too_long": "{name} must have at most {max_length:,} characters.",
-    "string_type": _NOT_A_STRING,
-    "string_unicode": _NOT_A_STRING,
-    "model_attributes_type": _NO_OBJECT,
-    "model_type": _NO_OBJECT,
+    **dict.fromkeys(("string_type", "string_unicode"), "{name} must be a string."),
+    **dict.fromkeys(("model_attributes_type", "model_type"), "{name} must be a JSON object."),
     EXPECTED: "{name} must be {what}.",
 }
 _OTHERWISE = "{name} is not of the documented form: see /docs for what is expected."
@@ -34,17 +30,15 @@ _OTHERWISE = "{name} is not of the documented form: see /docs for what is expect
 
 def invalid_input(found: Iterable[Any]) -> InvalidInput:
     """Return the InvalidInput for the errors that pydantic's validation has found."""
-    return InvalidInput.of(*map(_problem, found))
-
-
-def _problem(entry: Any) -> FieldProblem:
-    part, *steps = entry["loc"]
-    pointer = "".join(pointer_step(str(step)) for step in steps)
-    if not steps and entry["type"] == "missing":
-        return FieldProblem("", "The body is missing: send a JSON object.")
-    context = entry.get("ctx", {})
-    name = shown(str(steps[-1])) if steps else "The body"
-    if entry["type"] == "value_error":  # from this project's validators, whose messages follow the name
-        return FieldProblem(pointer, f"{name} {context['error']}.")
-    form = _SENTENCES.get(entry["type"], _OTHERWISE)
-    return FieldProblem(pointer, form.format(name=name, part=_PARTS.get(part, "parameter"), **context))
+    problems = []
+    for entry in found:
+        part, *steps = entry["loc"]
+        context, form = entry.get("ctx", {}), _SENTENCES.get(entry["type"], _OTHERWISE)
+        if not steps and entry["type"] == "missing":
+            form = "The body is missing: send a JSON object."
+        elif entry["type"] == "value_error":  # from this project's validators, whose messages follow the name
+            form = "{name} {error}."
+        name = shown(str(steps[-1])) if steps else "The body"
+        detail = form.format(name=name, part=_PARTS.get(part, "parameter"), **context)
+        problems.append(FieldProblem("".join(pointer_step(str(step)) for step in steps), detail))
+    return InvalidInput.of(*problems)

@@ -23,10 +23,7 @@ def clear_cookie(response: Response) -> None:
 
 
 def refresh_token_of(request: Request) -> str:
-    """Return the refresh token in a request's cookie.
-
-    Raises Unauthorized if there is none. Raises the errors of ``require_own_page``.
-    """
+    """Return the refresh token in a request's cookie. Raises Unauthorized without one, and as ``require_own_page``."""
     require_own_page(request)
     token = request.cookies.get(NAME)
     if token is None:
@@ -41,10 +38,8 @@ def require_own_page(request: Request) -> None:
     log the browser in to an attacker's account.
     """
     if is_foreign(request):
-        raise Forbidden(
-            "Only the service's own pages may use the cookie: other pages must send and receive the refresh token as "
-            "JSON."
-        )
+        allowed = "Only the service's own pages may use the cookie"
+        raise Forbidden(f"{allowed}: other pages must send and receive the refresh token as JSON.")
 
 
 def is_foreign(request: Request) -> bool:
