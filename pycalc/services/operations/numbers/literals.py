@@ -181,22 +181,18 @@ def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -
         divisor = int_of(denominator)
         if divisor == 0:
             raise _invalid(name, "must have a denominator of 1 or more.")
-        return _quotient(sign, int_of(numerator), divisor)
+        value = gmp.mpq(int_of(numerator), divisor)
+        # The factors 2 and 5 of the denominator become a power of ten.
+        rest, twos = gmp.remove(value.denominator, 2)
+        rest, fives = gmp.remove(rest, 5)
+        places = max(int(twos), int(fives))
+        scaled = int(value.numerator * mpz(2) ** (places - twos) * mpz(5) ** (places - fives))
+        return replace(lowest(sign, text_of(scaled), -places), denominator=int(rest))
     fraction = fraction or bare or ""
     exponent = int_of(power or "0")
     if abs(exponent) > MAX_EXPONENT:
         raise _invalid(name, "must have an exponent within ±10^18.")
     return lowest(sign, (whole or "") + fraction, exponent - len(fraction))
-
-
-def _quotient(sign: str, numerator: int, divisor: int) -> RationalLiteral:
-    """Return a fraction in lowest terms. Factors 2 and 5 of its denominator become a power of ten."""
-    value = gmp.mpq(numerator, divisor)
-    rest, twos = gmp.remove(value.denominator, 2)
-    rest, fives = gmp.remove(rest, 5)
-    places = max(int(twos), int(fives))
-    scaled = int(value.numerator * mpz(2) ** (places - twos) * mpz(5) ** (places - fives))
-    return replace(lowest(sign, text_of(scaled), -places), denominator=int(rest))
 
 
 def lowest(sign: str, digits: str, exponent: int) -> RationalLiteral:
