@@ -213,10 +213,7 @@ class Stepwise(Operation[ArgsT]):
 
 
 class Summarisable(Operation[ArgsT]):
-    """An operation that offers ``view=summary``: the result's number of digits, and its first and last digits.
-
-    The summary of a long result is found without computing the result.
-    """
+    """An operation that offers ``view=summary``, which is found without computing a long result."""
 
     @abstractmethod
     def summary(self, args: ArgsT) -> Ends:

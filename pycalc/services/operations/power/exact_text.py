@@ -64,17 +64,9 @@ class ExactText(NamedTuple):
     negative: bool
     terms: tuple[Term, ...]
 
-    def digits(self) -> int:
-        """Return the exact number of digit characters in the whole text."""
-        return sum([term.digits() for term in self.terms])
-
     def ends(self) -> Ends:
         """Return the number of digit characters in the whole text, and the first and last of them."""
         return reduce(Ends.followed_by, [term.ends() for term in self.terms])
-
-    def ends_seconds(self) -> float:
-        """Estimate the seconds of ``ends`` on one core."""
-        return sum(term.power.ends_seconds() for term in self.terms)
 
     def encode(self) -> bytes:
         """Return the text in ASCII."""
