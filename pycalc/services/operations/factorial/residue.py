@@ -68,13 +68,23 @@ def factorial_by_steps(n: int, modulus: int) -> int:
 
 
 def _by_steps(indices: Sequence[int], modulus: int) -> list[int]:
-    """Return n! modulo ``modulus`` for each n of ``indices``, from one list of products of consecutive factors.
-
-    Raises the errors of ``factorial_by_steps``.
-    """
+    """Return n! modulo ``modulus`` for each n of ``indices``, from one list of products of consecutive factors."""
     largest = max(indices)
     run = 1 << max(0, isqrt(largest).bit_length() - 1)
-    values = _run_products(run, largest // run, modulus)
+    # The values of (run·x + 1)(run·x + 2)...(run·x + degree) at x = 0, 1, ...; the last degree is ``run``.
+    degree, values = 1, [1, run + 1]
+    step = inverse(run, modulus)
+    while degree < run:
+        shift = _Shift(values, modulus)
+        there = values + shift.to(degree + 1)
+        offset = degree * step % modulus
+        beside = shift.to(offset) + shift.to(offset + degree + 1)
+        degree *= 2
+        values = [a * b % modulus for a, b in zip(there[: degree + 1], beside[: degree + 1], strict=True)]
+    if len(values) < largest // run:
+        shift = _Shift(values, modulus)
+        for start in range(degree + 1, largest // run, degree + 1):
+            values = values + shift.to(start)
     found: dict[int, int] = {}
     result, position = 1, 0
     for n in sorted({*indices}):
@@ -85,24 +95,6 @@ def _by_steps(indices: Sequence[int], modulus: int) -> list[int]:
         for factor in range(n - n % run + 1, n + 1):
             found[n] = found[n] * factor % modulus
     return [int(found[n]) for n in indices]
-
-
-def _run_products(run: int, count: int, modulus: int) -> list[int]:
-    """Return g(0), g(1), ... (at least ``count``) for g(x) = (run·x + 1)...(run·x + run); ``run`` is a power of 2."""
-    step = inverse(run, modulus)
-    degree, values = 1, [1, run + 1]
-    while degree < run:
-        shift = _Shift(values, modulus)
-        there = values + shift.to(degree + 1)
-        offset = degree * step % modulus
-        beside = shift.to(offset) + shift.to(offset + degree + 1)
-        degree *= 2
-        values = [a * b % modulus for a, b in zip(there[: degree + 1], beside[: degree + 1], strict=True)]
-    if len(values) < count:
-        shift = _Shift(values, modulus)
-        for start in range(degree + 1, count, degree + 1):
-            values = values + shift.to(start)
-    return values
 
 
 class _Shift:
