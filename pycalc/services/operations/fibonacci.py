@@ -30,6 +30,7 @@ class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     title = "Fibonacci number"
     description = "The n-th Fibonacci number, F(0) = 0 and F(1) = 1, in full."
     parameters = (Parameter("n", "natural", "The index, from 0.", "100"),)
+    number: ClassVar[Any] = gmp.fib  # returns F(n) for a short n
     # Seconds for a number and its verification, by its digits.
     costs: ClassVar[thresholds.Costs] = thresholds.FIBONACCI_SECONDS
 
@@ -51,7 +52,7 @@ class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def summary(self, args: Integers) -> Ends:
         (n,) = args
         if n < _LARGEST_DIRECT:
-            return Ends.of_text(self.compute(args, 1).decode())
+            return Ends.of_text(self.number(n).digits())
         last = self.modulo((n % _PERIOD,), 10**ENDS)
         return ends_by_logarithm(lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 20, last)
 
