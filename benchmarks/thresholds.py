@@ -16,7 +16,7 @@ from typing import Any
 from pycalc.services.operations.base import Operation
 from pycalc.services.operations.factorial.operation import factorial_decimal, factorial_digits
 from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
-from pycalc.services.operations.fibonacci import fibonacci_decimal, fibonacci_digits
+from pycalc.services.operations.fibonacci import Fibonacci, fibonacci_decimal
 from pycalc.services.operations.numbers.gmp import gmp, mpz, text_of
 from pycalc.services.operations.numbers.modular import fibonacci_residue, random_prime
 from pycalc.services.operations.power.exact_text import power_decimal
@@ -51,7 +51,7 @@ def fibonacci_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     The maker takes a number k. Its task uses ``decimal`` instead of GMP for the last k doublings.
     """
     return (
-        fibonacci_digits(n),
+        Fibonacci().digits(n),
         lambda: gmp.fib(n).digits().encode(),
         lambda levels: lambda: str(fibonacci_decimal(n, levels)).encode(),
     )

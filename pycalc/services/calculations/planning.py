@@ -18,7 +18,7 @@ from pycalc.services.operations import CALCULATIONS
 from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
 from pycalc.services.operations.expressions.operation import Evaluate
 from pycalc.services.operations.numbers.gmp import int_of, text_of
-from pycalc.services.operations.numbers.literals import parse_natural, size_of
+from pycalc.services.operations.numbers.literals import parse_integer, size_of
 from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST, base_seconds
 
 DEFAULT_PRECISION = 50
@@ -149,7 +149,7 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
     if options.base != DECIMAL:
         inputs["base"] = options.base
     if options.modulus is not None and isinstance(operation, Modular):
-        modulus = parse_natural({"mod": options.modulus}, "mod", least=1)
+        modulus = parse_integer({"mod": options.modulus}, "mod", least=1)
         text = text_of(modulus)
         residue = operation.plan_modulo(args, modulus)
         task = Task(name, args, DEFAULT_PRECISION, "modulo", modulus, method=residue.method)

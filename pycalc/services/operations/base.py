@@ -19,7 +19,6 @@ View = Literal["value", "modulo", "summary"]
 ArgsT = TypeVar("ArgsT")
 T = TypeVar("T")
 
-_LONGEST_SHOWN = 200  # characters of the operands in a message
 VERIFIED_DIGITS = 1_000  # longer results are verified before they are returned
 
 
@@ -185,12 +184,8 @@ class Operation(Calculable[ArgsT]):
         return self.verified(args, precision, self.compute(args, precision), exact=exact)
 
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Return a computed text. If it is longer than ``verified_above``, ``verify`` checks it first.
-
-        Raises VerificationFailed if that check fails.
-        """
         if len(text) > self.verified_above and not self.verify(args, precision, text, random_prime()):
-            given = str(self.input(args))[:_LONGEST_SHOWN]
+            given = str(self.input(args))[:200]
             raise VerificationFailed(f"{self.name}{given} did not agree with its residue")
         return Verified(text, exact and self.is_exact(text))
 
@@ -218,10 +213,7 @@ class Stepwise(Operation[ArgsT]):
 
 
 class Summarisable(Operation[ArgsT]):
-    """An operation that offers ``view=summary``: the result's number of digits, and its first and last digits.
-
-    The summary of a long result is found without computing the result.
-    """
+    """An operation that offers ``view=summary``, which is found without computing a long result."""
 
     @abstractmethod
     def summary(self, args: ArgsT) -> Ends:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
@@ -18,8 +18,8 @@ from pycalc.services.operations.numbers.texts import ENDS, Ends
 
 LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 # The period of the Fibonacci numbers modulo 10^20. That of the Lucas numbers, 3·10^19, divides it.
-PERIOD = 15 * 10 ** (ENDS - 1)
-LARGEST_DIRECT = 20_000  # below this n, a summary is read from the number itself
+_PERIOD = 15 * 10 ** (ENDS - 1)
+_LARGEST_DIRECT = 20_000  # below this n, a summary is read from the number itself
 _LOG_SQRT5 = math.log10(5) / 2
 
 
@@ -30,56 +30,60 @@ class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     title = "Fibonacci number"
     description = "The n-th Fibonacci number, F(0) = 0 and F(1) = 1, in full."
     parameters = (Parameter("n", "natural", "The index, from 0.", "100"),)
+    number: ClassVar[Any] = gmp.fib  # returns F(n) for a short n
+    # Seconds for a number and its verification, by its digits.
+    costs: ClassVar[thresholds.Costs] = thresholds.FIBONACCI_SECONDS
 
     def estimate(self, args: Integers, precision: int) -> Estimate:
-        digits = fibonacci_digits(args[0])
-        return Estimate(digits, thresholds.seconds(thresholds.FIBONACCI_SECONDS, digits), True, least=digits - 1)
+        digits = self.digits(args[0])
+        return Estimate(digits, thresholds.seconds(self.costs, digits), True, least=digits - 1)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args
-        digits = fibonacci_digits(n)
+        digits = self.digits(n)
         if digits < thresholds.FIBONACCI_DECIMAL_DIGITS:
             return gmp.fib(n).digits().encode()  # type: ignore[no-any-return]
         levels = (digits // thresholds.FIBONACCI_SEED_DIGITS).bit_length()
         return str(fibonacci_decimal(n, levels)).encode()
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        return fibonacci_residue(args[0], prime)
+        return self.modulo(args, prime)
 
     def summary(self, args: Integers) -> Ends:
         (n,) = args
-        if n < LARGEST_DIRECT:
-            return Ends.of_text(gmp.fib(n).digits())
-        last = fibonacci_residue(n % PERIOD, 10**ENDS)
-        return ends_by_logarithm(lambda arithmetic: _logarithm(arithmetic, n), n.bit_length() + 20, last)
+        if n < _LARGEST_DIRECT:
+            return Ends.of_text(self.number(n).digits())
+        last = self.modulo((n % _PERIOD,), 10**ENDS)
+        return ends_by_logarithm(lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 20, last)
 
     def summary_seconds(self, args: Integers) -> float:
-        return fibonacci_summary_seconds(args[0])
+        (n,) = args
+        if n < _LARGEST_DIRECT:
+            return 3e-6 + n * 1.2e-9
+        return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, n.bit_length())
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
-        return ResiduePlan(thresholds.fibonacci_residue_seconds(args[0], modulus))
+        """Return the cost of the formulas that double the index."""
+        bits, width = args[0].bit_length(), modulus.bit_length()
+        # The first doublings are cheap, because their values are still shorter than a long modulus.
+        wide = max(0, bits - width.bit_length())
+        least = thresholds.seconds(thresholds.FIBONACCI_RESIDUE_SECONDS, 64)
+        time = bits * least / 3 + (wide + 1) * thresholds.seconds(thresholds.FIBONACCI_RESIDUE_SECONDS, width)
+        return ResiduePlan(thresholds.RESIDUE_OVERHEAD + time)
 
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         return fibonacci_residue(args[0], modulus)
 
+    def digits(self, n: int) -> int:
+        """Return the exact number of decimal digits of F(``n``), from n·log10(φ) - log10(√5)."""
+        if n < 10:
+            return 1 if n < 7 else 2
+        approximate = n * LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
+        return digits_by_logarithm(approximate, lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 60)
 
-def fibonacci_summary_seconds(n: int) -> float:
-    """Estimate the seconds on one core for the digit count and the first and last digits of F(``n``) or L(``n``)."""
-    if n < LARGEST_DIRECT:
-        return 3e-6 + n * 1.2e-9
-    return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, n.bit_length())
-
-
-def fibonacci_digits(n: int) -> int:
-    """Return the exact number of decimal digits of F(``n``), from n·log10(φ) - log10(√5)."""
-    if n < 10:
-        return 1 if n < 7 else 2
-    approximate = n * LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
-    return digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), n.bit_length() + 60)
-
-
-def _logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
-    return phi_logarithm(arithmetic, n) - arithmetic.integer(5).log10() / 2
+    def logarithm(self, arithmetic: IntervalArithmetic, n: int) -> Interval:
+        """Return an enclosure of log10 F(``n``), for n >= 1."""
+        return phi_logarithm(arithmetic, n) - arithmetic.integer(5).log10() / 2
 
 
 def phi_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:

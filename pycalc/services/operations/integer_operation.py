@@ -8,10 +8,11 @@ from typing import Any
 
 from pycalc.services.operations.base import Operation, Parameter, parse_all
 from pycalc.services.operations.numbers.gmp import mpz, text_of
-from pycalc.services.operations.numbers.literals import integer_json, key_of, parse_integer, parse_natural
+from pycalc.services.operations.numbers.literals import integer_json, key_of, parse_integer
 
 Integers = tuple[int, ...]
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
+_LEAST = {"natural": 0, "positive": 1, "integer": None}  # the smallest number of each kind
 
 
 class IntegerOperation(Operation[Integers]):
@@ -26,9 +27,7 @@ class IntegerOperation(Operation[Integers]):
 
     def parse(self, raw: Mapping[str, str]) -> Integers:
         def value(operand: Parameter) -> int:
-            if operand.kind == "integer":
-                return parse_integer(raw, operand.name, operand.longest)
-            return parse_natural(raw, operand.name, int(operand.kind == "positive"), operand.longest)
+            return parse_integer(raw, operand.name, _LEAST[operand.kind], operand.longest)
 
         args = tuple(parse_all(self.parameters, value))
         self.check(args)

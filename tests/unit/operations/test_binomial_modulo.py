@@ -14,7 +14,6 @@ from pycalc.errors import InvalidInput
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.base import Modular, Summarisable
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
-from pycalc.services.operations.binomials.prime_factors import sieved_residue
 from pycalc.services.operations.binomials.prime_powers import (
     carries,
     modulo_prime,
@@ -22,6 +21,7 @@ from pycalc.services.operations.binomials.prime_powers import (
     modulo_prime_power_seconds,
     modulo_prime_seconds,
 )
+from pycalc.services.operations.binomials.residue import sieved_residue
 from pycalc.services.operations.integer_operation import Integers
 
 BINOMIAL, CATALAN = (cast("Modular[Integers]", OPERATIONS[name]) for name in ("binomial", "catalan"))

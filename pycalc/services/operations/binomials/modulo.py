@@ -42,10 +42,20 @@ class BinomialPlan(NamedTuple):
     whole: bool = False  # whether ``rough`` is m, and the coefficient itself is computed and divided by m
 
     def residue(self, n: int, k: int) -> int:
-        """Return n over k modulo m."""
+        """Return n over k modulo m, from its residues modulo ``rough`` and modulo the powers of primes."""
         if self.whole:
             return int(gmp.bincoef(n, k) % self.rough)
-        result, modulus = _unit_residue(n, k, self.rough, self.steps), self.rough
+        result, modulus = 0, self.rough
+        if modulus > 1:
+            if self.steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):
+                above = factorial_by_steps(n, modulus)
+                below = factorial_by_steps(k, modulus) * factorial_by_steps(n - k, modulus)
+            else:
+                above = below = mpz(1)
+                for index in range(k):
+                    above = above * (n - index) % modulus
+                    below = below * (index + 1) % modulus
+            result = int(above * inverse(below, modulus) % modulus)
         for prime, exponent in self.powers:
             part, found = prime**exponent, 0
             if carries(n, k, prime) < exponent:
@@ -101,23 +111,6 @@ def _factors(rough: int) -> list[tuple[int, int]] | None:
     import flint  # this takes 70 ms, but no plan that is made on the event loop needs it
 
     return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rough).factor()]
-
-
-def _unit_residue(n: int, k: int, modulus: int, steps: bool) -> int:
-    """Return n over k modulo ``modulus``, which must be coprime to k!.
-
-    Set ``steps`` if it is coprime to n! too: then factorials are used if they are faster than a product of k factors.
-    """
-    if modulus == 1:
-        return 0
-    if steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):
-        below = factorial_by_steps(k, modulus) * factorial_by_steps(n - k, modulus)
-        return factorial_by_steps(n, modulus) * inverse(below, modulus) % modulus
-    above = below = mpz(1)
-    for index in range(k):
-        above = above * (n - index) % modulus
-        below = below * (index + 1) % modulus
-    return int(above * inverse(below, modulus) % modulus)
 
 
 def _product_seconds(k: int, modulus: int) -> float:

@@ -37,15 +37,19 @@ class FactorialPlan(NamedTuple):
         smooth, rough = self.smooth, self.rough
         if self.mirror is not None:
             # By Wilson's theorem, n! is congruent to (-1)^(mirror+1) / mirror! modulo the prime.
-            value = inverse(factorial_by_steps(self.mirror, rough), rough)
-            return _joined(smooth, rough, value if self.mirror % 2 else -value)
-        if rough > n and largest_inverted(n) > self.searched:
-            # The factors of ``rough`` that are removed divide n!. Each of their primes p is between 10^6 and
-            # 4·sqrt(n) + 4, so that n/p > 60,000 and p^60,000 divides n!. No exponent in ``rough`` is as large, because
-            # p^60,000 has over 360,000 digits, far more than any modulus.
-            rest = int(coprime_part(mpz(rough), gmp.primorial(largest_inverted(n))))
-            smooth, rough = smooth * (rough // rest), rest
-        return _joined(smooth, rough, factorial_by_steps(n, rough)) if rough > n else 0
+            inverted = inverse(factorial_by_steps(self.mirror, rough), rough)
+            value = inverted if self.mirror % 2 else -inverted
+        else:
+            if rough > n and largest_inverted(n) > self.searched:
+                # The factors of ``rough`` that are removed divide n!. Each of their primes p is between 10^6 and
+                # 4·sqrt(n) + 4, so that n/p > 60,000 and p^60,000 divides n!. No exponent in ``rough`` is as large,
+                # because p^60,000 has over 360,000 digits, far more than any modulus.
+                rest = int(coprime_part(mpz(rough), gmp.primorial(largest_inverted(n))))
+                smooth, rough = smooth * (rough // rest), rest
+            if rough <= n:
+                return 0
+            value = factorial_by_steps(n, rough)
+        return smooth * (value * inverse(smooth, rough) % rough)
 
     def cost(self, n: int) -> ResiduePlan:
         """Return this method with its estimated cost for ``n``!."""
@@ -93,8 +97,3 @@ def small_divisors(modulus: Any, limit: int) -> list[int]:
             if common == 1:
                 break
     return divisors
-
-
-def _joined(smooth: int, rough: int, residue: int) -> int:
-    """Return the number that is 0 modulo ``smooth`` and ``residue`` modulo ``rough``."""
-    return smooth * (residue * inverse(smooth, rough) % rough)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
 from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial
-from pycalc.services.operations.factorial.residue import factorial_residue
+from pycalc.services.operations.factorial.residue import factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
@@ -45,7 +45,7 @@ class Factorial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return factorial_decimal(n, (digits // thresholds.FACTORIAL_SEED_DIGITS).bit_length())
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        return factorial_residue(args[0], prime)
+        return factorial_residues(args, prime)[0]
 
     def summary(self, args: Integers) -> Ends:
         (n,) = args

@@ -31,11 +31,6 @@ def largest_inverted(n: int) -> int:
     return 4 * isqrt(n) + 4
 
 
-def factorial_residue(n: int, prime: int) -> int:
-    """Return ``n``! modulo a prime."""
-    return factorial_residues((n,), prime)[0]
-
-
 def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
     """Return n! modulo a prime for each n of ``indices``.
 
@@ -43,11 +38,11 @@ def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
     """
     largest = max(indices)
     if largest >= prime:
-        return [factorial_residue(n, prime) if n < prime else 0 for n in indices]
+        return [factorial_residues((n,), prime)[0] if n < prime else 0 for n in indices]
     if largest < FACTORIAL_RESIDUE_STEPS:
         found: dict[int, int] = {}
         result, start = 1, 1
-        for n in sorted(indices):
+        for n in sorted({*indices}):
             for factor in range(start, n + 1):
                 result = result * factor % prime
             found[n], start = result, n + 1
@@ -56,7 +51,7 @@ def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
 
 
 def factorial_residue_seconds(n: int) -> float:
-    """Estimate the seconds of ``factorial_residue`` on one core, for a prime of at most 61 bits."""
+    """Estimate the seconds for ``n``! modulo a prime of at most 61 bits, on one core."""
     if n < FACTORIAL_RESIDUE_STEPS:
         return n * 1e-7
     steps = min(isqrt(n), 10**150) * max(1.0, n.bit_length() / 20)
@@ -73,16 +68,26 @@ def factorial_by_steps(n: int, modulus: int) -> int:
 
 
 def _by_steps(indices: Sequence[int], modulus: int) -> list[int]:
-    """Return n! modulo ``modulus`` for each n of ``indices``, from one list of products of consecutive factors.
-
-    Raises the errors of ``factorial_by_steps``.
-    """
+    """Return n! modulo ``modulus`` for each n of ``indices``, from one list of products of consecutive factors."""
     largest = max(indices)
     run = 1 << max(0, isqrt(largest).bit_length() - 1)
-    values = _run_products(run, largest // run, modulus)
+    # The values of (run·x + 1)(run·x + 2)...(run·x + degree) at x = 0, 1, ...; the last degree is ``run``.
+    degree, values = 1, [1, run + 1]
+    step = inverse(run, modulus)
+    while degree < run:
+        shift = _Shift(values, modulus)
+        there = values + shift.to(degree + 1)
+        offset = degree * step % modulus
+        beside = shift.to(offset) + shift.to(offset + degree + 1)
+        degree *= 2
+        values = [a * b % modulus for a, b in zip(there[: degree + 1], beside[: degree + 1], strict=True)]
+    if len(values) < largest // run:
+        shift = _Shift(values, modulus)
+        for start in range(degree + 1, largest // run, degree + 1):
+            values = values + shift.to(start)
     found: dict[int, int] = {}
     result, position = 1, 0
-    for n in sorted(indices):
+    for n in sorted({*indices}):
         while position < n // run:
             result = result * values[position] % modulus
             position += 1
@@ -92,24 +97,6 @@ def _by_steps(indices: Sequence[int], modulus: int) -> list[int]:
     return [int(found[n]) for n in indices]
 
 
-def _run_products(run: int, count: int, modulus: int) -> list[int]:
-    """Return g(0), g(1), ... (at least ``count``) for g(x) = (run·x + 1)...(run·x + run); ``run`` is a power of 2."""
-    step = inverse(run, modulus)
-    degree, values = 1, [1, run + 1]
-    while degree < run:
-        shift = _Shift(values, modulus)
-        there = values + shift.to(degree + 1)
-        offset = degree * step % modulus
-        beside = shift.to(offset) + shift.to(offset + degree + 1)
-        degree *= 2
-        values = [a * b % modulus for a, b in zip(there[: degree + 1], beside[: degree + 1], strict=True)]
-    if len(values) < count:
-        shift = _Shift(values, modulus)
-        for start in range(degree + 1, count, degree + 1):
-            values = values + shift.to(start)
-    return values
-
-
 class _Shift:
     """A polynomial of degree d, given by its values at 0..d, to be evaluated at a..a+d for any a."""
 
@@ -117,7 +104,12 @@ class _Shift:
         self._modulus = modulus
         self._degree = degree = len(values) - 1
         self._slot = 2 * modulus.bit_length() + (2 * degree + 2).bit_length()
-        inverses = _inverse_factorials(degree, modulus)
+        factorial = 1
+        for factor in range(2, degree + 1):
+            factorial = factorial * factor % modulus
+        last = inverse(factorial, modulus)
+        # 1/0!, 1/1!, ..., 1/degree!
+        inverses = list(accumulate(range(degree, 0, -1), lambda a, b: a * b % modulus, initial=last))[::-1]
         weights = [
             value * left % modulus * right % modulus
             for value, left, right in zip(values, inverses, reversed(inverses), strict=True)
@@ -143,15 +135,6 @@ class _Shift:
             window = window * points[degree + index] % modulus * inverses[index - 1] % modulus
             result.append(window * int(sums[index]) % modulus)
         return result
-
-
-def _inverse_factorials(last: int, modulus: int) -> list[int]:
-    """Return 1/0!, 1/1!, ..., 1/``last``! modulo ``modulus``."""
-    factorial = 1
-    for factor in range(2, last + 1):
-        factorial = factorial * factor % modulus
-    descending = accumulate(range(last, 0, -1), lambda a, b: a * b % modulus, initial=inverse(factorial, modulus))
-    return list(descending)[::-1]
 
 
 def _inverses(values: list[int], modulus: int) -> list[int]:

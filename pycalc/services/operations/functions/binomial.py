@@ -8,31 +8,28 @@ from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
-from pycalc.services.operations.binomials.prime_factors import binomial_residue_seconds, is_sieved, sieved_residue
+from pycalc.services.operations.binomials.residue import binomial_residue, binomial_residue_seconds
 from pycalc.services.operations.factorial.operation import factorial_logarithm
-from pycalc.services.operations.factorial.residue import factorial_residues
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
-from pycalc.services.operations.numbers.texts import ENDS, Ends, inverse
+from pycalc.services.operations.numbers.texts import ENDS, Ends
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
-_SHORT_PRODUCT = 10_000  # up to this k, the factors are multiplied one by one modulo the prime
-_SECONDS: Costs = (
+# Seconds to compute a coefficient, by its digits.
+BINOMIAL_SECONDS: Costs = (
     (20, 5e-6), (180, 7e-6), (1e3, 1.2e-5), (6e3, 8e-5), (1e4, 1.6e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
     (3e6, 0.37),
 )  # fmt: skip
 # Seconds of a summary, by the bits of n.
 _SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, if k is small compared with n
-_SECONDS_PER_FACTOR = 3e-7  # of the verification, for each of the k factors
 _LARGEST_LGAMMA = 10**9  # from this n on, the error of ``lgamma`` may be too large
 _MARGIN = 1e-4  # above the error of a logarithm
 _MOST_COUNTED = 100_000  # up to this number, digits that the logarithm does not decide are counted
 _SHORT = 1_000  # up to this k, a summary is read from the coefficient itself
-_COUNTLESS = 10**300
 _LONG_BITS = 10_000  # the logarithm of an n with more bits takes long
 
 
@@ -55,12 +52,11 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         sign, n, k = _normal(args)
         digits = _digits(n, k)
         size = min(digits, 10**150)
-        time = seconds(_SECONDS, size)
+        time = seconds(BINOMIAL_SECONDS, size)
         if 16 * k < n:
             time += _SECONDS_PER_DIGIT_AND_FACTOR * size * min(k, 10**150)
         if digits > self.verified_above:
-            direct = not is_sieved(n, k) and (k <= _SHORT_PRODUCT or n >= 2**61)
-            time += _SECONDS_PER_FACTOR * min(k, _COUNTLESS) if direct else binomial_residue_seconds(n, k)
+            time += binomial_residue_seconds(n, k)
         # n over k is at least (n/k)^k, and so at least 2^k.
         return Estimate(digits, time, True, least=k * 3 // 10 if sign > 0 else 0)
 
@@ -76,23 +72,8 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return (gmp.bincoef(n, k) * sign).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return the coefficient modulo ``prime``, which must be above k.
-
-        Here, n and k are the operands after ``_normal``, so that 0 <= k <= n/2. If n is small and not far above k, the
-        prime factors of the coefficient are multiplied. Otherwise, the coefficient is computed as a fraction: from two
-        products of k factors if k is small or n is at least ``prime``, else from three factorials.
-        """
         sign, n, k = _normal(args)
-        if is_sieved(n, k):
-            return sign * sieved_residue(n, k, prime) % prime
-        if k <= _SHORT_PRODUCT or n >= prime:
-            above = below = 1
-            for i in range(k):
-                above, below = above * (n - i) % prime, below * (i + 1) % prime
-        else:
-            above, *others = factorial_residues((n, k, n - k), prime)
-            below = others[0] * others[1] % prime
-        return sign * above * inverse(below, prime) % prime
+        return sign * binomial_residue(n, k, prime) % prime
 
     def summary(self, args: Integers) -> Ends:
         sign, n, k = _normal(args)
@@ -149,27 +130,23 @@ def _digits(n: int, k: int) -> int:
     Above 100,000 digits, the number may be one too high in a rare case: n over k is very close to a power of ten, and
     either k is at most 1,000 or n has over 10,000 bits. For k >= 10^300, return k, only because it exceeds any limit.
     """
-    if k >= _COUNTLESS:
+    if k >= 10**300:
         return k
-    if k > _SHORT and n.bit_length() <= _LONG_BITS:
-        approximate = _logarithm(n, k) if n < _LARGEST_LGAMMA else 1e9
+    enclosed = k > _SHORT and n.bit_length() <= _LONG_BITS
+    # If this logarithm is below 10^9, its error is below 10^-4: n is below 10^9, k at most 1,000, or n above 2^10,000.
+    if n < _LARGEST_LGAMMA:
+        approximate = (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10)
+    elif enclosed:
+        approximate = 1e9
+    else:
+        # The logarithm of n·(n - 1)...(n - k + 1) is k·log(n) - k(k - 1)/2n, but for terms like k³/n².
+        approximate = k * log10(n) - (lgamma(k + 1) + k * (k - 1) / (2 * n)) / log(10)
+    if enclosed:
         bits = 2 * n.bit_length() + 60
         return digits_by_logarithm(approximate, lambda arithmetic: binomial_logarithm(arithmetic, n, k), bits)
-    approximate = _logarithm(n, k)
     if approximate > _MOST_COUNTED or _MARGIN < approximate % 1 < 1 - _MARGIN:
         return floor(approximate + _MARGIN) + 1
     return len(gmp.bincoef(n, k).digits())
-
-
-def _logarithm(n: int, k: int) -> float:
-    """Return log10 of n over k, for 0 <= k <= n/2. If it is below 10^9, its error is below 10^-4.
-
-    At least one condition must hold: n is below 10^9, k is at most 1,000, or n is above 2^10,000.
-    """
-    if n < _LARGEST_LGAMMA:
-        return (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)) / log(10)
-    # The logarithm of n·(n - 1)...(n - k + 1) is k·log(n) - k(k - 1)/2n, but for terms like k³/n².
-    return k * log10(n) - (lgamma(k + 1) + k * (k - 1) / (2 * n)) / log(10)
 
 
 OPERATION = Binomial()

@@ -7,21 +7,20 @@ from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
 from pycalc.services.operations.binomials.modulo import plan_binomial
-from pycalc.services.operations.binomials.prime_factors import binomial_residue_seconds, is_sieved, sieved_residue
-from pycalc.services.operations.factorial.residue import factorial_residues
-from pycalc.services.operations.functions.binomial import binomial_logarithm, binomial_summary_seconds
+from pycalc.services.operations.binomials.residue import binomial_residue, binomial_residue_seconds
+from pycalc.services.operations.functions.binomial import (
+    BINOMIAL_SECONDS,
+    binomial_logarithm,
+    binomial_summary_seconds,
+)
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.texts import ENDS, Ends, inverse
-from pycalc.services.operations.numbers.thresholds import Costs, seconds
+from pycalc.services.operations.numbers.thresholds import seconds
 
 _SMALL = 1_001
-_SECONDS: Costs = (
-    (20, 5e-6), (180, 7e-6), (1e3, 1e-5), (6e3, 7e-5), (1e4, 1.4e-4), (3e4, 7.5e-4), (1e5, 4e-3), (1e6, 0.095),
-    (3e6, 0.37),
-)  # fmt: skip
 
 
 class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
@@ -42,22 +41,16 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
             bits = 2 * n.bit_length() + 60
             digits = digits_by_logarithm(approximate, lambda arithmetic: _logarithm(arithmetic, n), bits)
         verification = binomial_residue_seconds(2 * n, n) if digits > self.verified_above else 0.0
-        return Estimate(digits, seconds(_SECONDS, digits) + verification, True, least=digits - 1)
+        return Estimate(digits, seconds(BINOMIAL_SECONDS, digits) + verification, True, least=digits - 1)
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args
         return _catalan(n).digits().encode()  # type: ignore[no-any-return]
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
-        """Return (2n)! / (n!·(n + 1)!) modulo ``prime``, which must be above n + 1.
-
-        For a small n, the prime factors of (2n over n) are multiplied. For a larger n, two factorials are used.
-        """
+        """Return (2n over n) / (n + 1) modulo ``prime``, which must be above n + 1."""
         (n,) = args
-        if is_sieved(2 * n, n):
-            return sieved_residue(2 * n, n, prime) * inverse(n + 1, prime) % prime
-        half, whole = factorial_residues((n, 2 * n), prime)
-        return whole * inverse(half * half * (n + 1) % prime, prime) % prime
+        return binomial_residue(2 * n, n, prime) * inverse(n + 1, prime) % prime
 
     def summary(self, args: Integers) -> Ends:
         (n,) = args
@@ -73,8 +66,7 @@ class Catalan(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         (n,) = args
         estimate = self.estimate(args, 1)
-        given = (modulus, estimate.seconds, estimate.digits)
-        plans = [plan_binomial(2 * n, k, *given) for k in (n, max(n - 1, 0))]
+        plans = [plan_binomial(2 * n, k, modulus, estimate.seconds, estimate.digits) for k in (n, max(n - 1, 0))]
         method = tuple(plan.method for plan in plans)
         return ResiduePlan(sum(plan.seconds for plan in plans), max(plan.memory for plan in plans), method)
 

@@ -68,13 +68,17 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
             if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):
                 break
             yield _text(factors)
-            found, rest = _by_curves(rest, bits)
-            factors += found
+            import flint  # this takes 70 ms; estimates for such numbers are high enough to keep them off the event loop
+
+            found = [(int(factor), int(exponent)) for factor, exponent in flint.fmpz(rest).factor_smooth(bits)]
+            proved = [(factor, exponent) for factor, exponent in found if is_proved_prime(factor)]
+            factors += proved
+            rest //= prod(factor**exponent for factor, exponent in proved)
         if is_proved_prime(rest):
             factors.append((rest, 1))
         elif rest > 1:
             yield _text(factors)
-            import flint  # this takes 70 ms; estimates for such numbers are high enough to keep them off the event loop
+            import flint
 
             factors += [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rest).factor()]
         yield _text(factors)
@@ -91,15 +95,6 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         product = prod(factor**exponent for factor, exponent in found)
         positive = all(exponent >= 1 for _, exponent in found)
         return ascending and positive and product == args[0] and all(map(is_proved_prime, primes))
-
-
-def _by_curves(n: int, bits: int) -> tuple[list[tuple[int, int]], int]:
-    """Search for prime factors of up to ``bits`` bits. Return those found, with their exponents, and the cofactor."""
-    import flint
-
-    found = [(int(factor), int(exponent)) for factor, exponent in flint.fmpz(n).factor_smooth(bits)]
-    primes = [(factor, exponent) for factor, exponent in found if is_proved_prime(factor)]
-    return primes, n // prod(prime**exponent for prime, exponent in primes)
 
 
 def _text(factors: list[tuple[int, int]]) -> bytes:

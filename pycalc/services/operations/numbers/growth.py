@@ -7,7 +7,7 @@ from math import floor, log10
 from typing import NamedTuple
 
 from pycalc.services.operations.numbers import thresholds
-from pycalc.services.operations.numbers.gmp import mpz, text_of
+from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, settled
 from pycalc.services.operations.numbers.texts import ENDS, Ends
 
@@ -59,42 +59,37 @@ class IntegerPower(NamedTuple):
         """Return whether the power is 1."""
         return self.base == 1 or self.exponent == 0
 
-    @property
-    def _is_short(self) -> bool:
-        limit = _SHORT_BITS_OF_LONG_BASE if self._has_long_base else _SHORT_BITS
-        return self.is_one or self.base.bit_length() * self.exponent < limit
-
-    @property
-    def _has_long_base(self) -> bool:
-        return self.base.bit_length() > _LONG_BASE_BITS
-
-    def _value(self) -> int:
-        return 1 if self.is_one else int(mpz(self.base) ** self.exponent)
+    def _short_text(self) -> str | None:
+        """Return the digits of a short power, or None if the power is long."""
+        if self.is_one:
+            return "1"
+        size = self.base.bit_length()
+        limit = _SHORT_BITS_OF_LONG_BASE if size > _LONG_BASE_BITS else _SHORT_BITS
+        return str((mpz(self.base) ** self.exponent).digits()) if size * self.exponent < limit else None
 
     def _logarithm(self, arithmetic: IntervalArithmetic) -> Interval:
         return arithmetic.integer(self.base).log10() * self.exponent
 
-    @property
     def _bits(self) -> int:
         """Return a precision in bits at which the logarithm of nearly every power determines the number of digits."""
         size = self.base.bit_length()
-        return self.exponent.bit_length() + (size if self._has_long_base else size.bit_length()) + 60
+        return self.exponent.bit_length() + (size if size > _LONG_BASE_BITS else size.bit_length()) + 60
 
     def digits(self) -> int:
         """Return the exact number of digits of the power."""
-        if self._is_short:
-            return len(text_of(self._value()))
+        if (text := self._short_text()) is not None:
+            return len(text)
         approximate = log10(self.base) * self.exponent if self.exponent < _SURE_BELOW else float(_SURE_BELOW)
-        return digits_by_logarithm(approximate, self._logarithm, self._bits)
+        return digits_by_logarithm(approximate, self._logarithm, self._bits())
 
     def ends_seconds(self) -> float:
         """Estimate the seconds of ``ends`` on one core, within a factor of about two."""
-        if self._is_short:
-            return 5e-6 if self.is_one else thresholds.seconds(thresholds.POWER_SECONDS, self.digits())
-        return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits + 160)
+        if (text := self._short_text()) is not None:
+            return thresholds.seconds(thresholds.POWER_SECONDS, len(text))
+        return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits() + 160)
 
     def ends(self) -> Ends:
         """Return the power's number of digits, and its first and last digits."""
-        if self._is_short:
-            return Ends.of_text(text_of(self._value()))
-        return ends_by_logarithm(self._logarithm, self._bits, pow(self.base, self.exponent, 10**ENDS))
+        if (text := self._short_text()) is not None:
+            return Ends.of_text(text)
+        return ends_by_logarithm(self._logarithm, self._bits(), pow(self.base, self.exponent, 10**ENDS))

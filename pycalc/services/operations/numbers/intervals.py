@@ -122,9 +122,8 @@ def settled(attempt: Callable[[IntervalArithmetic], ResultT | None], bits: int) 
 
 
 def _shifted(mantissa: Any, exponent: int) -> int:
+    """Return the floor of ``mantissa``·2^``exponent``."""
     exponent = int(exponent)
     if exponent >= 0:
         return int(mantissa << exponent)
-    if -exponent > mantissa.bit_length():
-        return -1 if mantissa < 0 else 0
-    return int(mantissa >> -exponent)
+    return int(mantissa >> min(-exponent, mantissa.bit_length() + 1))  # a longer shift gives the same -1 or 0

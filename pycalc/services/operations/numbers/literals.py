@@ -115,41 +115,29 @@ def _invalid(name: str, problem: str) -> InvalidInput:
     return InvalidInput.of(FieldProblem(f"/{name}", f"{name} {problem}"))
 
 
-def parse_natural(raw: Mapping[str, str], name: str, least: int = 0, most: int = MAX_LITERAL) -> int:
-    """Return the natural number of a literal such as 12, 1_000, 1e6, 0xFF or 0b101.
+def parse_integer(raw: Mapping[str, str], name: str, least: int | None, most: int = MAX_LITERAL) -> int:
+    """Return the integer of a literal such as 12, 1_000, 1e6, 0xFF or 0b101. It may have a sign if ``least`` is None.
 
     Raises InvalidInput if the literal is missing, of another form, or longer than ``most`` characters, or if the number
     is below ``least``. Also raises InvalidInput if an exponent makes the number longer than 10,000 digits and longer
     than the literal itself.
     """
     text = _required(raw, name, most)
-    if NATURAL.fullmatch(text) and (value := _magnitude(name, text)) >= least:
-        return value
-    raise _invalid(name, f"must be a whole number of {least} or more, such as 12, 1e6 or 0xFF.")
-
-
-def parse_integer(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> int:
-    """Return the integer of a literal, which may have a sign.
-
-    Raises InvalidInput for the same reasons as ``parse_natural``, except that no number is too small.
-    """
-    text = _required(raw, name, most)
-    if INTEGER.fullmatch(text):
-        value = _magnitude(name, text.lstrip("+-"))
-        return -value if text.startswith("-") else value
-    raise _invalid(name, "must be a whole number such as 12, -12, 1e6 or 0xFF.")
-
-
-def _magnitude(name: str, text: str) -> int:
-    """Return the number of an unsigned literal. Raises InvalidInput if its exponent makes the number too long."""
-    plain = text.replace("_", "")
-    if plain[:2].lower() in ("0x", "0b"):
-        return int(plain, 0)
-    digits, _, power = plain.lower().partition("e")
-    zeros = int_of(power or "0")
-    if len(digits) + zeros > max(MAX_LITERAL, len(text)):  # a short text never stands for a long number
-        raise _invalid(name, f"must have at most {MAX_LITERAL:,} digits with its exponent written out.")
-    return int_of(digits + "0" * zeros)
+    if (INTEGER if least is None else NATURAL).fullmatch(text):
+        unsigned = text.lstrip("+-")
+        plain = unsigned.replace("_", "").lower()
+        if plain.startswith(("0x", "0b")):
+            value = int(plain, 0)
+        else:
+            digits, _, power = plain.partition("e")
+            zeros = int_of(power or "0")
+            if len(digits) + zeros > max(MAX_LITERAL, len(unsigned)):  # a short text never stands for a long number
+                raise _invalid(name, f"must have at most {MAX_LITERAL:,} digits with its exponent written out.")
+            value = int_of(digits + "0" * zeros)
+        if least is None or value >= least:
+            return -value if text.startswith("-") else value
+    wanted = "such as 12, -12, 1e6 or 0xFF" if least is None else f"of {least} or more, such as 12, 1e6 or 0xFF"
+    raise _invalid(name, f"must be a whole number {wanted}.")
 
 
 def size_of(literal: str) -> int:
@@ -181,22 +169,18 @@ def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -
         divisor = int_of(denominator)
         if divisor == 0:
             raise _invalid(name, "must have a denominator of 1 or more.")
-        return _quotient(sign, int_of(numerator), divisor)
+        value = gmp.mpq(int_of(numerator), divisor)
+        # The factors 2 and 5 of the denominator become a power of ten.
+        rest, twos = gmp.remove(value.denominator, 2)
+        rest, fives = gmp.remove(rest, 5)
+        places = max(int(twos), int(fives))
+        scaled = int(value.numerator * mpz(2) ** (places - twos) * mpz(5) ** (places - fives))
+        return replace(lowest(sign, text_of(scaled), -places), denominator=int(rest))
     fraction = fraction or bare or ""
     exponent = int_of(power or "0")
     if abs(exponent) > MAX_EXPONENT:
         raise _invalid(name, "must have an exponent within ±10^18.")
     return lowest(sign, (whole or "") + fraction, exponent - len(fraction))
-
-
-def _quotient(sign: str, numerator: int, divisor: int) -> RationalLiteral:
-    """Return a fraction in lowest terms. Factors 2 and 5 of its denominator become a power of ten."""
-    value = gmp.mpq(numerator, divisor)
-    rest, twos = gmp.remove(value.denominator, 2)
-    rest, fives = gmp.remove(rest, 5)
-    places = max(int(twos), int(fives))
-    scaled = int(value.numerator * mpz(2) ** (places - twos) * mpz(5) ** (places - fives))
-    return replace(lowest(sign, text_of(scaled), -places), denominator=int(rest))
 
 
 def lowest(sign: str, digits: str, exponent: int) -> RationalLiteral:

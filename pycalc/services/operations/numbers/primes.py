@@ -99,19 +99,21 @@ def factorial_factors(n: int) -> tuple[list[list[int]], int]:
 
     P[i] has the primes p for which bit i of the exponent of p in n!/10^t is 1.
     """
-    primes = primes_up_to(n)
     zeros = factorial_exponent(n, 5)
-    by_bit: list[list[int]] = [[] for _ in range(n.bit_length())]
+    primes = [prime for prime in primes_up_to(n) if prime != 5]
     position = bisect_right(primes, isqrt(n))
-    for prime in primes[:position]:
-        if prime != 5:
-            _place(by_bit, [prime], factorial_exponent(n, prime) - (zeros if prime == 2 else 0))
+    runs = [([prime], factorial_exponent(n, prime) - (zeros if prime == 2 else 0)) for prime in primes[:position]]
     while position < len(primes):
         # Above the square root the exponent is n // p, the same for a whole run of primes.
         exponent = n // primes[position]
         end = bisect_right(primes, n // exponent)
-        _place(by_bit, [prime for prime in primes[position:end] if prime != 5], exponent)
+        runs.append((primes[position:end], exponent))
         position = end
+    by_bit: list[list[int]] = [[] for _ in range(n.bit_length())]
+    for run, exponent in runs:
+        for bit, factors in enumerate(by_bit):
+            if exponent >> bit & 1:
+                factors.extend(run)
     return by_bit, zeros
 
 
@@ -124,10 +126,3 @@ def product(factors: list[int]) -> Any:
             level.append(mpz(1))
         level = [a * b for a, b in zip(level[::2], level[1::2], strict=True)]
     return level[0] if level else mpz(1)
-
-
-def _place(by_bit: list[list[int]], primes: list[int], exponent: int) -> None:
-    for group in by_bit:
-        if exponent & 1:
-            group.extend(primes)
-        exponent >>= 1

@@ -88,12 +88,3 @@ def seconds(costs: Costs, size: float) -> float:
     (x0, y0), (x1, y1) = costs[right - 1], costs[right]
     slope = log(y1 / y0) / log(x1 / x0)
     return y0 * exp(min(slope * (log(size) - log(x0)), 600.0))  # a larger exponent might overflow
-
-
-def fibonacci_residue_seconds(n: int, modulus: int) -> float:
-    """Estimate the seconds for F(``n``) or L(``n``) modulo ``modulus``, by the formulas that double the index."""
-    width = modulus.bit_length()
-    # The first doublings are cheap, because their values are still shorter than a long modulus.
-    wide = max(0, n.bit_length() - width.bit_length())
-    least = seconds(FIBONACCI_RESIDUE_SECONDS, 64)
-    return RESIDUE_OVERHEAD + n.bit_length() * least / 3 + (wide + 1) * seconds(FIBONACCI_RESIDUE_SECONDS, width)

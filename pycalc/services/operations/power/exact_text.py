@@ -36,8 +36,20 @@ class Term(NamedTuple):
         return Ends.zeros(max(0, 1 - self.exponent - ends.digits)).followed_by(ends)
 
     def text(self) -> str:
-        """Return the term in plain digits, with a point if it is not an integer."""
-        digits = power_text(self.power)
+        """Return the term in plain digits, with a point if it is not an integer.
+
+        The last squarings of a large power are done in decimal, because decimals print faster.
+        """
+        base, exponent = self.power
+        # log10(2) as 0.30103: the choice of arithmetic needs no exact digit count.
+        size = base.bit_length() * exponent * 30_103 // 100_000
+        levels = min((size // thresholds.POWER_SEED_DIGITS).bit_length(), exponent.bit_length() - 1)
+        if self.power.is_one:
+            digits = "1"
+        elif size < thresholds.POWER_DECIMAL_DIGITS or levels == 0:
+            digits = (mpz(base) ** exponent).digits()
+        else:
+            digits = str(power_decimal(base, exponent, levels))
         if self.exponent >= 0:
             return digits + "0" * self.exponent if self.exponent else digits
         places = -self.exponent
@@ -52,17 +64,9 @@ class ExactText(NamedTuple):
     negative: bool
     terms: tuple[Term, ...]
 
-    def digits(self) -> int:
-        """Return the exact number of digit characters in the whole text."""
-        return sum([term.digits() for term in self.terms])
-
     def ends(self) -> Ends:
         """Return the number of digit characters in the whole text, and the first and last of them."""
         return reduce(Ends.followed_by, [term.ends() for term in self.terms])
-
-    def ends_seconds(self) -> float:
-        """Estimate the seconds of ``ends`` on one core."""
-        return sum(term.power.ends_seconds() for term in self.terms)
 
     def encode(self) -> bytes:
         """Return the text in ASCII."""
@@ -79,22 +83,6 @@ def exact_text(value: ExactPower) -> ExactText:
         return ExactText(sign < 0, (_term(twos, fives, rest, power),))
     numerator = _term(max(twos, 0), max(fives, 0), rest, power)
     return ExactText(sign < 0, (numerator, _term(max(-twos, 0), max(-fives, 0), below, power)))
-
-
-def power_text(power: IntegerPower) -> str:
-    """Return the digits of an integer power.
-
-    The last squarings of a large power are done in decimal, because decimals print faster.
-    """
-    if power.is_one:
-        return "1"
-    base, exponent = power
-    # log10(2) as 0.30103: the choice of arithmetic needs no exact digit count.
-    digits = base.bit_length() * exponent * 30_103 // 100_000
-    levels = min((digits // thresholds.POWER_SEED_DIGITS).bit_length(), exponent.bit_length() - 1)
-    if digits < thresholds.POWER_DECIMAL_DIGITS or levels == 0:
-        return str((mpz(base) ** exponent).digits())
-    return str(power_decimal(base, exponent, levels))
 
 
 def power_decimal(base: int, exponent: int, levels: int) -> Decimal:

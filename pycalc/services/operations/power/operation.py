@@ -20,7 +20,7 @@ from pycalc.services.operations.numbers.literals import (
 )
 from pycalc.services.operations.numbers.texts import Ends, digits_residue, inverse
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
-from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, is_one, power_modulo
+from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, is_trivial, power_modulo
 from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
@@ -56,7 +56,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
 
     def parse(self, raw: Mapping[str, str]) -> PowerArgs:
         x, y = parse_all(self.parameters, lambda operand: parse_rational(raw, operand.name, operand.longest))
-        if not _is_trivial(x) and y.exponent >= 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
+        if not is_trivial(x) and y.exponent >= 0 and y.exponent + len(text_of(abs(y.unscaled))) > MAX_DIGITS:
             detail = f"y must be above -10^{MAX_DIGITS} and below 10^{MAX_DIGITS}, unless x is 0, 1 or -1."
             raise InvalidInput.of(FieldProblem("/y", detail))
         value = exact_power(x, y)
@@ -80,7 +80,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             size = sum(len(text_of(part)) for part in parts)
             seconds = thresholds.seconds(thresholds.ROUNDED_SECONDS, precision)
             return Estimate(digits, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
-        digits = exact.digits()
+        digits = sum([term.digits() for term in exact.terms])
         powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in exact.terms])
         return Estimate(digits, powers + min(digits, 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT, True)
 
@@ -110,14 +110,14 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             return encloses(args.x, args.y, precision, text)
         if args.y.is_integer:
             return super()._agrees(args, precision, text, prime)
-        if _is_trivial(args.x):
+        if is_trivial(args.x):
             return text == exact.encode()
         return text.startswith(b"-") == exact.negative and _is_root(args, digits_residue(text, prime), prime)
 
     def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
         if args.y.is_integer:
             return super().agrees_modulo(args, value, prime)
-        if args.exact is not None and _is_trivial(args.x):
+        if args.exact is not None and is_trivial(args.x):
             return int(args.exact.encode()) % prime == value
         return _is_root(args, value, prime)
 
@@ -127,18 +127,17 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         return args.exact.ends()
 
     def summary_seconds(self, args: PowerArgs) -> float:
-        return args.exact.ends_seconds() if args.exact else 0.0
+        return sum([term.power.ends_seconds() for term in args.exact.terms]) if args.exact else 0.0
 
     def plan_modulo(self, args: PowerArgs, modulus: int) -> ResiduePlan:
-        bits = modulus.bit_length()
-        if args.value is None:
-            return ResiduePlan(thresholds.RESIDUE_OVERHEAD)
         value = args.value
+        if value is None:
+            return ResiduePlan(thresholds.RESIDUE_OVERHEAD)
         # A power of 2 or 5 with an exponent below 8 is shorter than most moduli.
         exponents = sum(max(0, abs(part).bit_length() - 3) for part in (value.twos, value.fives))
         exponents += max(0, abs(value.power).bit_length() - 1)
         twos = (modulus & -modulus).bit_length() - 1
-        a_bit = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, bits - twos)
+        a_bit = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, modulus.bit_length() - twos)
         if twos > value.power or (twos and value.twos <= 0):
             # GMP computes modulo the power of two in m separately, which is much cheaper if that power is long. Modulo
             # that power, a high power of an even base is 0 at once.
@@ -152,11 +151,6 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         if args.value is None:
             raise DomainError("The result is irrational: only a rational one has a residue.")
         return power_modulo(args.value, modulus)
-
-
-def _is_trivial(x: RationalLiteral) -> bool:
-    """Return whether every power of ``x`` is 0, 1 or -1."""
-    return x.unscaled == 0 or is_one(x)
 
 
 def _base_residue(x: RationalLiteral, prime: int) -> int:

@@ -49,7 +49,7 @@ def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
             raise DomainError("0 has no negative powers.")
         return ExactPower(0, 0, 0, 1, 1)
     sign = sign_of_power(x, y)
-    if is_one(x):
+    if is_trivial(x):
         return ExactPower(sign, 0, 0, 1, 1)
     rest, twos = gmp.remove(mpz(abs(x.unscaled)), 2)
     rest, fives = gmp.remove(rest, 5)
@@ -66,9 +66,9 @@ def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
     return ExactPower(sign, twos // degree, fives // degree, above, fraction.numerator, below)
 
 
-def is_one(x: RationalLiteral) -> bool:
-    """Return whether ``x`` is 1 or -1."""
-    return abs(x.unscaled) == 1 and x.exponent == 0 and x.denominator == 1
+def is_trivial(x: RationalLiteral) -> bool:
+    """Return whether ``x``, and so every power of it, is 0, 1 or -1."""
+    return abs(x.unscaled) <= 1 and x.exponent == 0 and x.denominator == 1
 
 
 @lru_cache(maxsize=256)
