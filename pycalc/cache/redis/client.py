@@ -53,10 +53,9 @@ def value(answer: Any) -> bytes | None:
 
 
 class RedisClient:
-    """A client of a Redis server, with a circuit breaker and a time limit for each command."""
+    """A client of the Redis server at a URL, with a circuit breaker and a time limit for each command."""
 
     def __init__(self, url: str, metrics: CacheMetrics, times: Times) -> None:
-        """Prepare connections to a server; raises ValueError for a malformed URL."""
         self.times = times
         # A command waits for a free connection for at most half of its time, so that Redis has the other half.
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
@@ -105,20 +104,16 @@ class RedisClient:
         return answer
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that may outlast the current request.
-
-        ``aclose`` waits half a second for the task, then cancels it.
-        """
+        """Start a task that may outlast the current request, but not ``aclose``."""
         task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def post(self, command: Command, *arguments: Any) -> None:
-        """Execute a command in the background. Its reply must be an integer.
+        """Execute a command, whose reply must be an integer, in the background, and ignore failures.
 
-        The command is dropped while the breaker is not closed, and while too many tasks are running. Failures are
-        ignored.
+        The command is dropped while the breaker is not closed, and while too many tasks are running.
         """
 
         async def posted() -> None:

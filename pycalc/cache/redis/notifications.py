@@ -36,10 +36,6 @@ class RedisRevocationNotifications:
             await asyncio.wait({self._listener})
 
     async def _listen(self, heard: Callable[[], None]) -> None:
-        """Subscribe to the channel, and subscribe again after each error. Call ``heard`` for each notification.
-
-        Also call it for each new subscription, because notifications may have been missed before.
-        """
         failures = 0
         while True:
             try:
@@ -54,7 +50,7 @@ class RedisRevocationNotifications:
                         silent = message is None
                         if message is None:
                             await pubsub.ping()
-                        elif message["type"] in {"message", "subscribe"}:
+                        elif message["type"] in {"message", "subscribe"}:  # without a subscription, some may be missed
                             failures = 0
                             heard()
             except Exception as error:  # after any error, the database is still polled for revocations
