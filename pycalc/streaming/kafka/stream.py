@@ -78,10 +78,6 @@ class KafkaStream:
                 await member.aclose()
 
     async def ping(self) -> None:
-        """Check that the topic exists, or create it if the options allow this.
-
-        Raises StreamUnavailable if there is no usable topic, or if the last publish failed less than 40 s ago.
-        """
         await self._topic.ensure()
         self._errors.check()
 

@@ -69,10 +69,6 @@ class PubSubStream:
             await member.aclose()
 
     async def ping(self) -> None:
-        """Check that topic and subscription exist, or create them if the options allow this.
-
-        Raises StreamUnavailable if they can't be used, or if the last publish failed less than 40 s ago.
-        """
         with self._errors.mapped("topic", "Pub/Sub does not give access to the topic"):
             await self._connection.ensure()
         self._errors.check()
