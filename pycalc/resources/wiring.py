@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
@@ -25,13 +24,10 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
-from pycalc.models.ids import IdSource
 from pycalc.models.limits import KEY_NAME
 from pycalc.models.times import parse_age
-from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
 from pycalc.observability.requests import current_context
-from pycalc.observability.tracing import Tracer
 from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
@@ -62,7 +58,7 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.fair_database import FairDatabase
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
-from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, address_limit, login_limit
+from pycalc.services.limits.rate_limits import address_limit, login_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 from pycalc.urls import file_of
@@ -98,45 +94,82 @@ class Health:
         return not self.ok and self.name not in _OPTIONAL
 
 
-@dataclass
 class Resources(AccountServices):
     """The services and limits that the routers use, and the health of their dependencies."""
 
-    metrics: Metrics
-    passwords_allowed: bool
-    calculator: Calculator
-    batches: BatchCalculator
-    idempotency: IdempotencyKeys
-    computer: Computer
-    response_memory: ConcurrencyLimit
-    long_bodies: ConcurrencyLimit  # by user, while a long body is read, because a client may send it slowly
-    lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
-    sign_ins: ConcurrencyLimit  # by address, for sign-ins that wait for the identity provider
-    reading_speed: ReadingSpeed
-    history: HistoryReader
-    usage: UsageReader
-    exports: Exports
-    feed: EventFeed
-    addresses: ClientAddresses
-    refusal_log: RefusalLog
-    audit: AuditReader
-    account_list: AccountList
-    dead_letters: DeadLetters
-    instances: InstanceList
-    password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
-    login_limit: LoginLimit
-    registration_limit: AddressLimit
-    page_limit: AddressLimit
-    calculation_limits: CalculationRateLimits
-    key_limits: CalculationRateLimits  # of API keys, within those of their owners
-    quotas: QuotaKeeper
-    pings: Pings
-    tracer: Tracer
-    ready_seconds: float = 1.0  # the greatest age of the result of ``check``
-    check: Callable[[], Awaitable[list[Health]]] = field(init=False)  # returns the health of every dependency
+    def __init__(
+        self,
+        stack: ResourceStack,
+        backends: Backends,
+        recording: Recording,
+        account_services: AccountServices,
+        audit: AuditLog,
+        addresses: ClientAddresses,
+    ) -> None:
+        super().__init__(**vars(account_services))
+        settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
+        database, users, history, ids, cache, shared, stream, unshared = backends
+        recorder, poller, _, pings, wake_relay = recording
+        workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
+        seconds, digits = compute_quota(metrics), digits_quota(metrics)
 
-    def __post_init__(self) -> None:
-        self.check = Recent(self._check_all, self.ready_seconds).get
+        def slots(total: int, refused: Counter, what: str, each: int | None = None) -> ConcurrencyLimit:
+            return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
+
+        async def require_clock() -> None:
+            ahead = ids.ahead_seconds()
+            if ahead:  # some host's clock is or was wrong
+                raise Unavailable(
+                    f"The newest calculations are dated {ahead:.0f} s ahead of this host's clock: "
+                    "compare the clocks of all hosts, and repair their synchronization (NTP)."
+                )
+
+        self.metrics = metrics
+        self.tracer = tracer
+        self.addresses = addresses
+        self.passwords_allowed = settings.password_login
+        self.computer = Computer(
+            metrics, workers=workers, timeout=timeout, worker_memory=memory, tracer=tracer, quota=seconds
+        )
+        self.quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
+        coordination = Coordination(shared.leases if shared else None, metrics, timeout)
+        results = ResultFinder(cache, self.computer, coordination, metrics, tracer)
+        self.calculator = Calculator(
+            results, self.computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits
+        )
+        self.response_memory = response_memory(metrics, settings.response_memory)
+        scheduler = self.computer.scheduler
+        self.batches = BatchCalculator(self.calculator, scheduler, self.response_memory, metrics, seconds=timeout)
+        self.idempotency = IdempotencyKeys(SqlIdempotencyStore(database), history, metrics)
+        # By user, while a long body is read, because a client may send it slowly.
+        refused = metrics.requests_refused.labels("batches")
+        self.long_bodies = slots(128, refused, "long bodies are being received", 16)
+        # By address, for refresh tokens and API keys that are not cached.
+        self.lookups = slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up")
+        # By address, for sign-ins that wait for the identity provider.
+        self.sign_ins = slots(64, metrics.lookups_refused.labels("provider"), "sign-ins are in progress")
+        # By address, for requests that hash passwords.
+        self.password_slots = slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed")
+        self.reading_speed = ReadingSpeed(settings.response_seconds, settings.response_rate)
+        self.history = HistoryReader(history, users)
+        self.usage = UsageReader(SqlUsageStore(database), users, self.quotas)
+        self.feed = EventFeed(history, poller, metrics, settings.event_streams)
+        self.exports = Exports(SqlHistoryStore(unshared), users, metrics, digits)
+        self.refusal_log = RefusalLog(metrics, audit)
+        self.audit = AuditReader(SqlAuditStore(database))
+        self.account_list = AccountList(SqlUserListStore(database))
+        self.dead_letters = DeadLetters(SqlDeadLetterStore(database), audit, wake_relay)
+        self.instances = InstanceList(SqlInstanceStore(database))
+        self.login_limit = login_limit(settings.login_limit, metrics, shared)
+        self.registration_limit = address_limit("register", "registrations", settings.register_limit, metrics, shared)
+        # Of this process alone.
+        self.page_limit = address_limit("pages", "requests for pages", settings.page_limit, metrics)
+        self.calculation_limits = CalculationRateLimits(metrics, shared)
+        # Of API keys, within the limits of their owners.
+        self.key_limits = CalculationRateLimits(metrics, shared, prefix=KEY_NAME)
+        own_pings = {"database": database.ping, "cache": cache.ping, "stream": stream.ping, "clock": require_clock}
+        self.pings: Pings = own_pings | pings
+        self.check = Recent(self._check_all, 1.0).get  # returns the health of every dependency, at most 1 s old
 
     async def _check_all(self) -> list[Health]:
         return await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items()))
@@ -173,14 +206,22 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         audit_store = SqlAuditStore(backends.database)  # shared by all users, as are the services of ``recording``
         audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
         retention = recording.retention
-        backends = _shared_fairly(backends, addresses, stack.metrics)
+
+        def client() -> Hashable:
+            context = current_context()
+            return addresses.current() if context is None or context.caller is None else context.caller.user_id
+
+        # One client, a user or before authentication an address, must not keep the database busy.
+        database = FairDatabase(backends.database, client, stack.metrics.requests_refused.labels("database"))
+        users, history = SqlUserStore(database), SqlHistoryStore(database)
+        backends = backends._replace(database=database, users=users, history=history)
 
         def identified(caller: Principal) -> None:
             retention.learn(caller.user_id, caller.limits.history)
 
         accounts = await open_account_services(stack, backends, audit, limits, identified, retention.account_deleted)
-        stack.heartbeat(backends.database, settings.compute_workers)
-        yield _services(stack, backends, recording, accounts, audit, addresses)
+        stack.heartbeat(database, settings.compute_workers)
+        yield Resources(stack, backends, recording, accounts, audit, addresses)
 
 
 async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
@@ -226,95 +267,3 @@ async def _start_recording(stack: ResourceStack, backends: Backends, limits: Lim
     parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
     pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
     return Recording(recorder, poller, retention, pings, wake_relay)
-
-
-def _shared_fairly(backends: Backends, addresses: ClientAddresses, metrics: Metrics) -> Backends:
-    """Return backends with a FairDatabase, so that one client does not keep the database busy.
-
-    A client is a user or, before a request is authenticated, an address.
-    """
-
-    def client() -> Hashable | None:
-        context = current_context()
-        return addresses.current() if context is None or context.caller is None else context.caller.user_id
-
-    database = FairDatabase(backends.database, client, metrics.requests_refused.labels("database"))
-    return backends._replace(database=database, users=SqlUserStore(database), history=SqlHistoryStore(database))
-
-
-async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable while recorded ids are ahead of the clock, which shows that some host's clock was wrong."""
-    seconds = ids.ahead_seconds()
-    if seconds:
-        raise Unavailable(
-            f"The newest calculations are dated {seconds:.0f} s ahead of this host's clock: "
-            "compare the clocks of all hosts, and repair their synchronization (NTP)."
-        )
-
-
-def _services(
-    stack: ResourceStack,
-    backends: Backends,
-    recording: Recording,
-    account_services: AccountServices,
-    audit: AuditLog,
-    addresses: ClientAddresses,
-) -> Resources:
-    settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
-    database, users, history, ids, cache, shared, stream, unshared = backends
-    recorder, poller, _, pings, wake_relay = recording
-    workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    seconds, digits = compute_quota(metrics), digits_quota(metrics)
-    computer = Computer(
-        metrics, workers=workers, timeout=timeout, worker_memory=compute_memory, tracer=tracer, quota=seconds
-    )
-    quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
-    memory = response_memory(metrics, settings.response_memory)
-    coordination = Coordination(shared.leases if shared else None, metrics, timeout)
-    results = ResultFinder(cache, computer, coordination, metrics, tracer)
-    calculator = Calculator(
-        results, computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits
-    )
-
-    def slots(total: int, refused: Counter, what: str, each: int | None = None) -> ConcurrencyLimit:
-        return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
-
-    return Resources(
-        **vars(account_services),
-        metrics=metrics,
-        passwords_allowed=settings.password_login,
-        calculator=calculator,
-        batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
-        idempotency=IdempotencyKeys(SqlIdempotencyStore(database), history, metrics),
-        computer=computer,
-        response_memory=memory,
-        long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),
-        lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
-        sign_ins=slots(64, metrics.lookups_refused.labels("provider"), "sign-ins are in progress"),
-        reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
-        history=HistoryReader(history, users),
-        usage=UsageReader(SqlUsageStore(database), users, quotas),
-        feed=EventFeed(history, poller, metrics, settings.event_streams),
-        exports=Exports(SqlHistoryStore(unshared), users, metrics, digits),
-        addresses=addresses,
-        refusal_log=RefusalLog(metrics, audit),
-        audit=AuditReader(SqlAuditStore(database)),
-        account_list=AccountList(SqlUserListStore(database)),
-        dead_letters=DeadLetters(SqlDeadLetterStore(database), audit, wake_relay),
-        instances=InstanceList(SqlInstanceStore(database)),
-        password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
-        login_limit=login_limit(settings.login_limit, metrics, shared),
-        registration_limit=address_limit("register", "registrations", settings.register_limit, metrics, shared),
-        page_limit=address_limit("pages", "requests for pages", settings.page_limit, metrics),  # of this process alone
-        calculation_limits=CalculationRateLimits(metrics, shared),
-        key_limits=CalculationRateLimits(metrics, shared, prefix=KEY_NAME),
-        quotas=quotas,
-        pings={
-            "database": database.ping,
-            "cache": cache.ping,
-            "stream": stream.ping,
-            "clock": partial(_require_clock, ids),
-            **pings,
-        },
-        tracer=tracer,
-    )

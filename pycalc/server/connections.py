@@ -64,19 +64,17 @@ class ConnectionGuard:
         """Close the connections that exceed a limit now, and count them by reason."""
         connections = list(self._sockets.connections())
         self._metrics.connections.set(len(connections))
-        excess = self._excess(connections) if len(connections) > self._total // 2 else ()
-        for reason, exceeding in (("address", excess), ("slow", self._slow(connections))):
-            for connection in exceeding:
-                if self._sockets.shut_down(connection):
-                    self._metrics.connections_cut.labels(reason).inc()
-
-    def _excess(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
-        """Yield the connections beyond the fair share of their address."""
-        limit = ConcurrencyLimit(self._total, self._metrics.connections_cut.labels("address"), "")
-        for connection in connections:
-            host = connection.peer[0]
-            if not self._addresses.is_proxy(host) and limit.try_acquire(self._addresses.client(host, ())) is None:
-                yield connection
+        exceeding = []
+        if len(connections) > self._total // 2:
+            limit = ConcurrencyLimit(self._total, self._metrics.connections_cut.labels("address"), "")
+            for connection in connections:
+                host = connection.peer[0]
+                if not self._addresses.is_proxy(host) and limit.try_acquire(self._addresses.client(host, ())) is None:
+                    exceeding.append(("address", connection))
+        exceeding += [("slow", connection) for connection in self._slow(connections)]
+        for reason, connection in exceeding:
+            if self._sockets.shut_down(connection):
+                self._metrics.connections_cut.labels(reason).inc()
 
     def _slow(self, connections: list[ClientConnection]) -> Iterator[ClientConnection]:
         """Yield the connections of clients that have read too slowly for longer than the application allows."""
