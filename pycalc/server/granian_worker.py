@@ -35,13 +35,12 @@ _BACKLOG = 1_024
 _CONNECTIONS, _FEW_CONNECTIONS = 8_192, 2_048
 _CONNECTION_BYTES = 1024 * 1024  # twice what the buffers of a hostile connection take, because other parts need memory
 
-_TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26
 # Socket options of every connection that are useful but not required: name, number, value.
 _TUNING = (
     ("TCP_NODELAY", socket.TCP_NODELAY, 1),
     ("TCP_USER_TIMEOUT", socket.TCP_USER_TIMEOUT, _STALLED_MS),
-    ("TCP_NOTSENT_LOWAT", _TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
+    ("TCP_NOTSENT_LOWAT", socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
 )
 # A packet filter (BPF): load the TCP flags, drop SYN without ACK, pass everything else.
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
