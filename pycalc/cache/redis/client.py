@@ -22,7 +22,6 @@ from pycalc.observability.requests import current_context
 T = TypeVar("T")
 
 _CONNECTIONS = 32
-_CONNECTED_BY_PROBE = 4
 _COMMANDS = 2_000  # the most pending commands, which wait for a connection or a reply
 _TASKS = 1_000  # while so many background tasks run, ``post`` drops its command
 _LAST_SECONDS = 0.5
@@ -162,7 +161,7 @@ class RedisClient:
         get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
         await pool.disconnect(inuse_connections=False)
         async with asyncio.timeout(self.times.connect), AsyncExitStack() as taken:
-            for _ in range(_CONNECTED_BY_PROBE):
+            for _ in range(4):
                 taken.push_async_callback(pool.release, await get_connection())
         async with asyncio.timeout(self.times.answer):
             if await self.redis.ping() is not True:

@@ -10,8 +10,6 @@ from structlog import get_logger
 from pycalc.backoff import full_jitter
 from pycalc.cache.redis.client import RedisClient
 
-_LONGEST_PAUSE = 5.0  # seconds between two tries to subscribe, at most
-
 _log = get_logger(__name__)
 
 
@@ -56,4 +54,4 @@ class RedisRevocationNotifications:
             except Exception as error:  # after any error, the database is still polled for revocations
                 _log.info("revocation notifications are not received", reason=str(error) or type(error).__name__)
             failures += 1
-            await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE))
+            await asyncio.sleep(full_jitter(failures, longest=5.0))

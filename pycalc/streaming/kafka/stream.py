@@ -88,11 +88,7 @@ class KafkaStream:
         self._topic.close()
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Send events, and discard the producer after a failure.
-
-        Raises KafkaException for an error that is no event's fault, such as a missing permission. Raises BufferError if
-        the driver's queue is full.
-        """
+        """Send events, and discard the producer after a failure; raises the errors of ``KafkaProducer.send``."""
         try:
             outcome = await producer.send(self._options.topic, events)
         except BaseException:
@@ -101,7 +97,7 @@ class KafkaStream:
         if outcome.remote:
             self._discard(producer)
         for error in outcome.remote.values():
-            if error.name() not in kafka_producer.BAD_EVENT:
+            if error.name() not in kafka_producer.BAD_EVENT:  # no event's fault: for example a missing permission
                 raise KafkaException(error)
         return outcome
 

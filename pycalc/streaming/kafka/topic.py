@@ -19,9 +19,6 @@ from pycalc.streaming.kafka.driver_thread import DriverThread, ThreadClosed
 from pycalc.streaming.kafka.options import KafkaOptions
 
 _STEP_SECONDS = 0.05
-_NO_IDENTITY = "A" * 22  # zeros in base64, the encoding of topic ids
-# Kafka's own tools use the URL-safe alphabet (RFC 4648 §5), the driver the standard one (§4).
-_URL_SAFE = str.maketrans("+/", "-_")
 
 _log = get_logger(__name__)
 
@@ -105,12 +102,13 @@ class Topic:
         try:
             cluster = admin.list_topics(name, timeout=self._call_seconds)
             if cluster.controller_id >= 0 and cluster.controller_id not in cluster.brokers:  # librdkafka's mock cluster
-                return _NO_IDENTITY
+                return "A" * 22  # zeros in base64, the encoding of topic ids
             described = admin.describe_topics(TopicCollection([name]), request_timeout=self._call_seconds)
             identity = str(described[name].result().topic_id)
         finally:
             admin.poll(0)  # runs the error callback, which gets the reason for a failed connection
-        return identity.translate(_URL_SAFE)
+        # Kafka's own tools use the URL-safe alphabet (RFC 4648 §5), the driver the standard one (§4).
+        return identity.translate(str.maketrans("+/", "-_"))
 
     def _ensure(self) -> None:
         admin, options = self._client(), self._options
