@@ -65,7 +65,6 @@ from pycalc.urls import file_of
 
 Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises a PycalcError
 
-_PING_SECONDS = 2.0
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
 
 
@@ -102,11 +101,11 @@ class Resources(AccountServices):
         stack: ResourceStack,
         backends: Backends,
         recording: Recording,
-        account_services: AccountServices,
+        accounts: AccountServices,
         audit: AuditLog,
         addresses: ClientAddresses,
     ) -> None:
-        super().__init__(**vars(account_services))
+        super().__init__(**vars(accounts))
         settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
         database, users, history, ids, cache, shared, stream, unshared = backends
         recorder, poller, _, pings, wake_relay = recording
@@ -172,19 +171,18 @@ class Resources(AccountServices):
         self.check = Recent(self._check_all, 1.0).get  # returns the health of every dependency, at most 1 s old
 
     async def _check_all(self) -> list[Health]:
-        return await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items()))
+        async def check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
+            started = perf_counter()
+            detail = None
+            try:
+                await asyncio.wait_for(ping(), 2.0)
+            except PycalcError as error:
+                detail = error.detail
+            except TimeoutError:
+                detail = "There was no answer in 2 seconds."
+            return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
 
-
-async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
-    started = perf_counter()
-    detail = None
-    try:
-        await asyncio.wait_for(ping(), _PING_SECONDS)
-    except PycalcError as error:
-        detail = error.detail
-    except TimeoutError:
-        detail = f"There was no answer in {_PING_SECONDS:g} seconds."
-    return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
+        return await asyncio.gather(*(check(name, ping) for name, ping in self.pings.items()))
 
 
 @asynccontextmanager

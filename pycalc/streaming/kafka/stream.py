@@ -26,10 +26,7 @@ class KafkaStream:
     def __init__(
         self, url: str, metrics: EventMetrics, credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Read the options in the URL; raises ValueError as ``kafka_options`` does.
-
-        ``publish`` takes at most ``publish_seconds``.
-        """
+        """Read the options in the URL; raises the errors of ``kafka_options``."""
         self._options = kafka_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._errors = kafka_errors(metrics)

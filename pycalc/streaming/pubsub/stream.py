@@ -28,10 +28,7 @@ class PubSubStream:
         publish_seconds: float = PUBLISH_SECONDS,
         intervals: Intervals = INTERVALS,
     ) -> None:
-        """Read the options in the URL; raises ValueError as ``pubsub_options`` does.
-
-        ``publish`` takes at most ``publish_seconds``.
-        """
+        """Read the options in the URL; raises the errors of ``pubsub_options``."""
         self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._intervals = intervals
