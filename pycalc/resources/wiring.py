@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
 
 from prometheus_client import Counter
 
@@ -68,16 +67,6 @@ Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
 
 
-class Recording(NamedTuple):
-    """The recorder, and the services that process recorded calculations."""
-
-    recorder: Recorder
-    poller: HistoryPoller
-    retention: Retention
-    pings: Pings
-    wake_relay: Callable[[], None]  # does nothing if this process has no relay
-
-
 @dataclass(frozen=True, slots=True)
 class Health:
     """The result of one check of a dependency. ``detail`` says why it failed, or is None if it succeeded."""
@@ -91,6 +80,51 @@ class Health:
     def fatal(self) -> bool:
         """Return whether the check failed and the service needs this dependency to serve requests."""
         return not self.ok and self.name not in _OPTIONAL
+
+
+class Recording:
+    """The recorder, which is closed first, and the services that process recorded calculations."""
+
+    def __init__(self, stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> None:
+        settings, metrics, history = stack.settings, stack.metrics, backends.history
+        database, stream = backends.database, backends.stream
+        # With a shared database and a broker, `pycalc consume` runs the consumer.
+        only_consumer = not database.shared or settings.stream_url.startswith("memory:")
+        consumer = stack.consumer(database, stream) if only_consumer else None
+        relay = stack.relay(database, stream) if settings.relay else None
+        self.wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
+        self.poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
+
+        async def quota_of(user_id: bytes) -> int | None:
+            user = await backends.users.by_id(user_id)
+            return None if user is None else limits.of(user).history  # a deleted account may have had a higher one
+
+        self.retention = stack.closing(
+            Retention(
+                history,
+                SqlUsageStore(database),
+                SqlIdempotencyStore(database),
+                SqlDeletedAccountStore(database),
+                metrics,
+                age=parse_age(settings.history_retention) if settings.history_retention else None,
+                quota=settings.history_quota,
+                quota_of=quota_of,
+                audit=SqlAuditStore(database),
+                audit_age=parse_age(settings.audit_retention) if settings.audit_retention else None,
+            )
+        )
+
+        def committed(rows: Sequence[HistoryRow]) -> None:
+            self.wake_relay()
+            self.poller.wake()
+            self.retention.recorded(rows)
+
+        file = None
+        if not database.shared:
+            file = stack.closing(FileMonitor(file_of(settings.database), settings.min_free_disk, metrics))
+        self.recorder = stack.closing(Recorder(history, metrics, committed, file=file, tracer=stack.tracer))
+        parts = {"recorder": self.recorder, "relay": relay, "consumer": consumer}
+        self.pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
 
 
 class Resources(AccountServices):
@@ -108,7 +142,7 @@ class Resources(AccountServices):
         super().__init__(**vars(accounts))
         settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
         database, users, history, ids, cache, shared, stream, unshared = backends
-        recorder, poller, _, pings, wake_relay = recording
+        recorder = recording.recorder
         workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
         seconds, digits = compute_quota(metrics), digits_quota(metrics)
 
@@ -152,12 +186,12 @@ class Resources(AccountServices):
         self.reading_speed = ReadingSpeed(settings.response_seconds, settings.response_rate)
         self.history = HistoryReader(history, users)
         self.usage = UsageReader(SqlUsageStore(database), users, self.quotas)
-        self.feed = EventFeed(history, poller, metrics, settings.event_streams)
+        self.feed = EventFeed(history, recording.poller, metrics, settings.event_streams)
         self.exports = Exports(SqlHistoryStore(unshared), users, metrics, digits)
         self.refusal_log = RefusalLog(metrics, audit)
         self.audit = AuditReader(SqlAuditStore(database))
         self.account_list = AccountList(SqlUserListStore(database))
-        self.dead_letters = DeadLetters(SqlDeadLetterStore(database), audit, wake_relay)
+        self.dead_letters = DeadLetters(SqlDeadLetterStore(database), audit, recording.wake_relay)
         self.instances = InstanceList(SqlInstanceStore(database))
         self.login_limit = login_limit(settings.login_limit, metrics, shared)
         self.registration_limit = address_limit("register", "registrations", settings.register_limit, metrics, shared)
@@ -167,7 +201,7 @@ class Resources(AccountServices):
         # Of API keys, within the limits of their owners.
         self.key_limits = CalculationRateLimits(metrics, shared, prefix=KEY_NAME)
         own_pings = {"database": database.ping, "cache": cache.ping, "stream": stream.ping, "clock": require_clock}
-        self.pings: Pings = own_pings | pings
+        self.pings: Pings = own_pings | recording.pings
         self.check = Recent(self._check_all, 1.0).get  # returns the health of every dependency, at most 1 s old
 
     async def _check_all(self) -> list[Health]:
@@ -199,11 +233,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
         limits = LimitPolicy(settings.user_limits, settings.role_quotas)
-        recording = await _start_recording(stack, backends, limits)
+        recording = Recording(stack, backends, limits)
+        await recording.recorder.probe()
         addresses = ClientAddresses(settings.trusted_proxies)
         audit_store = SqlAuditStore(backends.database)  # shared by all users, as are the services of ``recording``
         audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
-        retention = recording.retention
 
         def client() -> Hashable:
             context = current_context()
@@ -215,53 +249,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         backends = backends._replace(database=database, users=users, history=history)
 
         def identified(caller: Principal) -> None:
-            retention.learn(caller.user_id, caller.limits.history)
+            recording.retention.learn(caller.user_id, caller.limits.history)
 
-        accounts = await open_account_services(stack, backends, audit, limits, identified, retention.account_deleted)
+        on_deleted = recording.retention.account_deleted
+        accounts = await open_account_services(stack, backends, audit, limits, identified, on_deleted)
         stack.heartbeat(database, settings.compute_workers)
         yield Resources(stack, backends, recording, accounts, audit, addresses)
-
-
-async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
-    """Start the recorder, which is closed first, and the services that process recorded calculations."""
-    settings, metrics, history = stack.settings, stack.metrics, backends.history
-    database, stream = backends.database, backends.stream
-    # With a shared database and a broker, `pycalc consume` runs the consumer.
-    only_consumer = not database.shared or settings.stream_url.startswith("memory:")
-    consumer = stack.consumer(database, stream) if only_consumer else None
-    relay = stack.relay(database, stream) if settings.relay else None
-    poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
-
-    async def quota_of(user_id: bytes) -> int | None:
-        user = await backends.users.by_id(user_id)
-        return None if user is None else limits.of(user).history  # a deleted account may have had a higher one
-
-    retention = stack.closing(
-        Retention(
-            history,
-            SqlUsageStore(database),
-            SqlIdempotencyStore(database),
-            SqlDeletedAccountStore(database),
-            metrics,
-            age=parse_age(settings.history_retention) if settings.history_retention else None,
-            quota=settings.history_quota,
-            quota_of=quota_of,
-            audit=SqlAuditStore(database),
-            audit_age=parse_age(settings.audit_retention) if settings.audit_retention else None,
-        )
-    )
-    wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
-
-    def committed(rows: Sequence[HistoryRow]) -> None:
-        wake_relay()
-        poller.wake()
-        retention.recorded(rows)
-
-    file = None
-    if not database.shared:
-        file = stack.closing(FileMonitor(file_of(settings.database), settings.min_free_disk, metrics))
-    recorder = stack.closing(Recorder(history, metrics, committed, file=file, tracer=stack.tracer))
-    await recorder.probe()
-    parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
-    pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
-    return Recording(recorder, poller, retention, pings, wake_relay)
