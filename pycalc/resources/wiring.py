@@ -175,8 +175,7 @@ class Resources(AccountServices):
         self.batches = BatchCalculator(self.calculator, scheduler, self.response_memory, metrics, seconds=timeout)
         self.idempotency = IdempotencyKeys(SqlIdempotencyStore(database), history, metrics)
         # By user, while a long body is read, because a client may send it slowly.
-        refused = metrics.requests_refused.labels("batches")
-        self.long_bodies = slots(128, refused, "long bodies are being received", 16)
+        self.long_bodies = slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16)
         # By address, for refresh tokens and API keys that are not cached.
         self.lookups = slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up")
         # By address, for sign-ins that wait for the identity provider.
