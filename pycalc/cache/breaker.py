@@ -14,10 +14,7 @@ from pycalc.backoff import full_jitter
 from pycalc.observability.metrics import CacheMetrics
 
 _LATE_ANSWERS = 3
-_FIRST_PAUSE = 0.1  # seconds between failed probes, at first
-_LONGEST_PAUSE = 2.0
 _STEADY_SECONDS = 10.0
-_LONGEST_REASON = 200  # characters: an error may repeat a broken answer, of any length
 
 _log = get_logger(__name__)
 
@@ -80,7 +77,7 @@ class CircuitBreaker:
         """Open the breaker if it is closed, and log ``reason``."""
         if self.state is not CircuitState.CLOSED:
             return
-        _log.warning("cache circuit opened", reason=reason[:_LONGEST_REASON])
+        _log.warning("cache circuit opened", reason=reason[:200])  # an error may repeat a broken answer, of any length
         self._openings.inc()
         self.state = CircuitState.OPEN
         self._tripped.set()
@@ -113,4 +110,4 @@ class CircuitBreaker:
                 if self._clock() - closed_at > _STEADY_SECONDS:
                     failures = 0  # a server that fails again sooner keeps its longer waits
             failures += 1
-            await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE, _FIRST_PAUSE))
+            await asyncio.sleep(full_jitter(failures, longest=2.0, first=0.1))

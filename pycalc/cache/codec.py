@@ -24,7 +24,6 @@ COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
 # Bytes of a compressed text per decimal digit, at most. Random digits are compressed to 0.425 of their length;
 # log2(10)/8 = 0.415 is the least that any code could reach.
 DIGITS_RATIO = 0.43
-_LEVEL = 1
 _DIGEST_BYTES = 16
 _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more than 8 MiB
 
@@ -54,7 +53,7 @@ def encode(name: bytes, result: Result) -> bytes:
         "tail": result.tail.decode(),
     }
     head = json.dumps(fields, separators=(",", ":")).encode()
-    body = head + b"\n" + (zstd.compress(text, _LEVEL) if len(text) > COMPRESSED_BYTES else text)
+    body = head + b"\n" + (zstd.compress(text, 1) if len(text) > COMPRESSED_BYTES else text)
     return _digest(name, body) + body
 
 

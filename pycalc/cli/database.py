@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from getpass import getpass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from pycalc.cli.configuration import configure
 from pycalc.db import migrate_database, open_database
+from pycalc.db.base import Database
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.roles import api_role, consumer_role
@@ -79,19 +81,24 @@ def _password(file: Path | None) -> str:
     return password
 
 
+def _total(work: Callable[[Database], AsyncIterator[int]]) -> int:
+    """Return the sum of the numbers that ``work`` yields for the configured database."""
+    settings = configure()
+
+    async def total() -> int:
+        async with aclosing(await open_database(settings.database)) as database:
+            return sum([number async for number in work(database)])
+
+    return asyncio.run(total())
+
+
 def prune(older_than: str) -> None:
     """Delete the calculations that are older than an age such as 365d, and print their number.
 
     Calculations with unpublished events or dead letters are kept. Raises ValueError for a malformed age.
     """
-    settings = configure()
-
-    async def prune() -> int:
-        age = parse_age(older_than)
-        async with aclosing(await open_database(settings.database)) as database:
-            return sum([gone async for gone in prune_history(SqlHistoryStore(database), age)])
-
-    deleted = asyncio.run(prune())
+    age = parse_age(older_than)
+    deleted = _total(lambda database: prune_history(SqlHistoryStore(database), age))
     print(f"{deleted} calculations older than {older_than} were deleted")  # noqa: T201  # for the person at the console
 
 
@@ -101,11 +108,5 @@ def republish() -> None:
     An event is lost if it is neither in the usage totals, nor in the outbox, nor a dead letter. An older event might be
     counted twice, because the database forgets the ids of counted events after 14 days.
     """
-    settings = configure()
-
-    async def republish() -> int:
-        async with aclosing(await open_database(settings.database)) as database:
-            return sum([added async for added in republish_events(SqlOutboxStore(database))])
-
-    added = asyncio.run(republish())
+    added = _total(lambda database: republish_events(SqlOutboxStore(database)))
     print(f"{added} events of the last {AGE.days} days will be published again")  # noqa: T201  # for the person there

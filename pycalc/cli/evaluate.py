@@ -41,24 +41,16 @@ def evaluate(
             detail = f"{file} is not valid UTF-8 at byte {error.start + 1}: save it as UTF-8."
             raise ValueError(detail) from None
     elif expression is not None and expression.lstrip().startswith("-f"):
-        _require_expression(expression.strip())
+        try:
+            CALCULATIONS["evaluate"].parse({"expression": expression.strip()})
+        except InvalidInput as error:  # the user may have meant -fFILE
+            place = _place(problem.position for problem in error.problems)
+            advice = "To read the expression from a file, write -f and the file's name as two words."
+            raise ValueError(f"{place}{error} {advice}") from None
     if server is None:
         calculate("evaluate", expression=expression, precision=precision, base=base)
     else:
         _evaluate_at(server, (expression or "").strip(), precision, base)
-
-
-def _require_expression(text: str) -> None:
-    """Raise ValueError if ``text``, which begins with -f, is no expression.
-
-    The user may have meant -fFILE, so the message explains how to write the option -f.
-    """
-    try:
-        CALCULATIONS["evaluate"].parse({"expression": text})
-    except InvalidInput as error:
-        place = _place(problem.position for problem in error.problems)
-        advice = "To read the expression from a file, write -f and the file's name as two words."
-        raise ValueError(f"{place}{error} {advice}") from None
 
 
 def _evaluate_at(server: str, expression: str, precision: str | None, base: str | None) -> None:

@@ -8,7 +8,7 @@ import signal
 from importlib.util import find_spec
 
 from pycalc.observability.logging import configure_logging
-from pycalc.settings import Settings, read_settings
+from pycalc.settings import read_settings
 
 
 def serve() -> None:
@@ -21,17 +21,18 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once; the kernel then ends the worker processes
     settings = read_settings()
     configure_logging(logging.WARNING)
-    asyncio.run(_serve(settings))
 
-
-async def _serve(settings: Settings) -> None:
     from pycalc.mcp.local import LocalBackend
     from pycalc.mcp.server import serve_stdio
     from pycalc.observability.metrics import Metrics
     from pycalc.services.compute.computer import Computer
     from pycalc.services.limits.quotas import compute_quota
 
-    metrics = Metrics()
-    workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    computer = Computer(metrics, workers=workers, timeout=timeout, worker_memory=memory, quota=compute_quota(metrics))
-    await serve_stdio(LocalBackend(computer, settings.max_digits), settings.mcp_inline_digits)
+    async def run() -> None:
+        metrics = Metrics()
+        quota = compute_quota(metrics)
+        workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
+        computer = Computer(metrics, workers=workers, timeout=timeout, worker_memory=memory, quota=quota)
+        await serve_stdio(LocalBackend(computer, settings.max_digits), settings.mcp_inline_digits)
+
+    asyncio.run(run())

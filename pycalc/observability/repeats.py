@@ -42,11 +42,7 @@ class RepeatFilter(logging.Filter):
         self._lock = Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record.
-
-        Identical records are counted during an interval. After the interval, the next call logs how many of them were
-        suppressed. If too many different records are being counted, the oldest interval ends early.
-        """
+        """Return whether to write a record. Log the suppressed records of the intervals that have ended."""
         if record.name == _UNLIMITED:
             return True
         event, key = _identity(record)

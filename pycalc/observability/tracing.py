@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib import import_module
 from time import time_ns
 from typing import Any
 
@@ -72,9 +71,8 @@ def open_tracer(part: str, *, wanted: bool) -> Tracer:
     if not wanted:
         return NO_TRACER
     try:
-        module = import_module("pycalc.observability.opentelemetry")
+        from pycalc.observability.opentelemetry import OpenTelemetryTracer
     except ImportError as error:
         message = "PYCALC_TRACING needs the packages of the extra otel: pip install '.[otel]' in the repository"
         raise ValueError(f"{message} ({error})") from error
-    tracer: Tracer = module.OpenTelemetryTracer(part)
-    return tracer
+    return OpenTelemetryTracer(part)

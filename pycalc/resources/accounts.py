@@ -205,10 +205,7 @@ def _hasher(settings: Settings, metrics: Metrics) -> PasswordHasher:
 
 
 def _password_keys(settings: Settings) -> list[str]:
-    """Return the password keys in the settings. If there are none, return the key in the data folder.
-
-    If the data folder has no key yet, create it.
-    """
+    """Return the password keys in the settings, or the key in the data folder, which is created if it is missing."""
     keys = [key.get_secret_value() for key in settings.password_keys]
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
 

@@ -42,12 +42,9 @@ async def open_backends(stack: ResourceStack) -> Backends:
     Raises ValueError for a wrong URL. Raises StoreUnavailable if the database can't be opened or read.
     """
     database = await stack.database()
-
-    def length_of(queue: str) -> float:
-        return database.queue_lengths()[queue]
-
     for queue in database.queue_lengths():
-        stack.metrics.database_work.labels(queue).set_function(partial(length_of, queue))
+        length = partial(lambda name: database.queue_lengths()[name], queue)
+        stack.metrics.database_work.labels(queue).set_function(length)
     history = SqlHistoryStore(database)
     newest = await history.page(HistoryFilter(), None, 1)
     ids = IdSource(newest[0].id if newest else None, _log_ids_ahead)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
 
 from prometheus_client import Counter
 
@@ -25,13 +23,10 @@ from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.auth import Principal
 from pycalc.models.history import HistoryRow
-from pycalc.models.ids import IdSource
 from pycalc.models.limits import KEY_NAME
 from pycalc.models.times import parse_age
-from pycalc.observability.metrics import Metrics
 from pycalc.observability.recent import Recent
 from pycalc.observability.requests import current_context
-from pycalc.observability.tracing import Tracer
 from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
@@ -61,25 +56,14 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.fair_database import FairDatabase
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
-from pycalc.services.limits.rate_limits import AddressLimit, LoginLimit, address_limit, login_limit
+from pycalc.services.limits.rate_limits import address_limit, login_limit
 from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 from pycalc.urls import file_of
 
 Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises a PycalcError
 
-_PING_SECONDS = 2.0
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
-
-
-class Recording(NamedTuple):
-    """The recorder, and the services that process recorded calculations."""
-
-    recorder: Recorder
-    poller: HistoryPoller
-    retention: Retention
-    pings: Pings
-    wake_relay: Callable[[], None]  # does nothing if this process has no relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,60 +81,140 @@ class Health:
         return not self.ok and self.name not in _OPTIONAL
 
 
-@dataclass
+class Recording:
+    """The recorder, which is closed first, and the services that process recorded calculations."""
+
+    def __init__(self, stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> None:
+        settings, metrics, history = stack.settings, stack.metrics, backends.history
+        database, stream = backends.database, backends.stream
+        # With a shared database and a broker, `pycalc consume` runs the consumer.
+        only_consumer = not database.shared or settings.stream_url.startswith("memory:")
+        consumer = stack.consumer(database, stream) if only_consumer else None
+        relay = stack.relay(database, stream) if settings.relay else None
+        self.wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
+        self.poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
+
+        async def quota_of(user_id: bytes) -> int | None:
+            user = await backends.users.by_id(user_id)
+            return None if user is None else limits.of(user).history  # a deleted account may have had a higher one
+
+        self.retention = stack.closing(
+            Retention(
+                history,
+                SqlUsageStore(database),
+                SqlIdempotencyStore(database),
+                SqlDeletedAccountStore(database),
+                metrics,
+                age=parse_age(settings.history_retention) if settings.history_retention else None,
+                quota=settings.history_quota,
+                quota_of=quota_of,
+                audit=SqlAuditStore(database),
+                audit_age=parse_age(settings.audit_retention) if settings.audit_retention else None,
+            )
+        )
+
+        def committed(rows: Sequence[HistoryRow]) -> None:
+            self.wake_relay()
+            self.poller.wake()
+            self.retention.recorded(rows)
+
+        file = None
+        if not database.shared:
+            file = stack.closing(FileMonitor(file_of(settings.database), settings.min_free_disk, metrics))
+        self.recorder = stack.closing(Recorder(history, metrics, committed, file=file, tracer=stack.tracer))
+        parts = {"recorder": self.recorder, "relay": relay, "consumer": consumer}
+        self.pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
+
+
 class Resources(AccountServices):
     """The services and limits that the routers use, and the health of their dependencies."""
 
-    metrics: Metrics
-    passwords_allowed: bool
-    calculator: Calculator
-    batches: BatchCalculator
-    idempotency: IdempotencyKeys
-    computer: Computer
-    response_memory: ConcurrencyLimit
-    long_bodies: ConcurrencyLimit  # by user, while a long body is read, because a client may send it slowly
-    lookups: ConcurrencyLimit  # by address, for refresh tokens and API keys that are not cached
-    sign_ins: ConcurrencyLimit  # by address, for sign-ins that wait for the identity provider
-    reading_speed: ReadingSpeed
-    history: HistoryReader
-    usage: UsageReader
-    exports: Exports
-    feed: EventFeed
-    addresses: ClientAddresses
-    refusal_log: RefusalLog
-    audit: AuditReader
-    account_list: AccountList
-    dead_letters: DeadLetters
-    instances: InstanceList
-    password_slots: ConcurrencyLimit  # by address, for requests that hash passwords
-    login_limit: LoginLimit
-    registration_limit: AddressLimit
-    page_limit: AddressLimit
-    calculation_limits: CalculationRateLimits
-    key_limits: CalculationRateLimits  # of API keys, within those of their owners
-    quotas: QuotaKeeper
-    pings: Pings
-    tracer: Tracer
-    ready_seconds: float = 1.0  # the greatest age of the result of ``check``
-    check: Callable[[], Awaitable[list[Health]]] = field(init=False)  # returns the health of every dependency
+    def __init__(
+        self,
+        stack: ResourceStack,
+        backends: Backends,
+        recording: Recording,
+        accounts: AccountServices,
+        audit: AuditLog,
+        addresses: ClientAddresses,
+    ) -> None:
+        super().__init__(**vars(accounts))
+        settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
+        database, users, history, ids, cache, shared, stream, unshared = backends
+        recorder = recording.recorder
+        workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
+        seconds, digits = compute_quota(metrics), digits_quota(metrics)
 
-    def __post_init__(self) -> None:
-        self.check = Recent(self._check_all, self.ready_seconds).get
+        def slots(total: int, refused: Counter, what: str, each: int | None = None) -> ConcurrencyLimit:
+            return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
+
+        async def require_clock() -> None:
+            ahead = ids.ahead_seconds()
+            if ahead:  # some host's clock is or was wrong
+                raise Unavailable(
+                    f"The newest calculations are dated {ahead:.0f} s ahead of this host's clock: "
+                    "compare the clocks of all hosts, and repair their synchronization (NTP)."
+                )
+
+        self.metrics = metrics
+        self.tracer = tracer
+        self.addresses = addresses
+        self.passwords_allowed = settings.password_login
+        self.computer = Computer(
+            metrics, workers=workers, timeout=timeout, worker_memory=memory, tracer=tracer, quota=seconds
+        )
+        self.quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
+        coordination = Coordination(shared.leases if shared else None, metrics, timeout)
+        results = ResultFinder(cache, self.computer, coordination, metrics, tracer)
+        self.calculator = Calculator(
+            results, self.computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits
+        )
+        self.response_memory = response_memory(metrics, settings.response_memory)
+        scheduler = self.computer.scheduler
+        self.batches = BatchCalculator(self.calculator, scheduler, self.response_memory, metrics, seconds=timeout)
+        self.idempotency = IdempotencyKeys(SqlIdempotencyStore(database), history, metrics)
+        # By user, while a long body is read, because a client may send it slowly.
+        self.long_bodies = slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16)
+        # By address, for refresh tokens and API keys that are not cached.
+        self.lookups = slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up")
+        # By address, for sign-ins that wait for the identity provider.
+        self.sign_ins = slots(64, metrics.lookups_refused.labels("provider"), "sign-ins are in progress")
+        # By address, for requests that hash passwords.
+        self.password_slots = slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed")
+        self.reading_speed = ReadingSpeed(settings.response_seconds, settings.response_rate)
+        self.history = HistoryReader(history, users)
+        self.usage = UsageReader(SqlUsageStore(database), users, self.quotas)
+        self.feed = EventFeed(history, recording.poller, metrics, settings.event_streams)
+        self.exports = Exports(SqlHistoryStore(unshared), users, metrics, digits)
+        self.refusal_log = RefusalLog(metrics, audit)
+        self.audit = AuditReader(SqlAuditStore(database))
+        self.account_list = AccountList(SqlUserListStore(database))
+        self.dead_letters = DeadLetters(SqlDeadLetterStore(database), audit, recording.wake_relay)
+        self.instances = InstanceList(SqlInstanceStore(database))
+        self.login_limit = login_limit(settings.login_limit, metrics, shared)
+        self.registration_limit = address_limit("register", "registrations", settings.register_limit, metrics, shared)
+        # Of this process alone.
+        self.page_limit = address_limit("pages", "requests for pages", settings.page_limit, metrics)
+        self.calculation_limits = CalculationRateLimits(metrics, shared)
+        # Of API keys, within the limits of their owners.
+        self.key_limits = CalculationRateLimits(metrics, shared, prefix=KEY_NAME)
+        own_pings = {"database": database.ping, "cache": cache.ping, "stream": stream.ping, "clock": require_clock}
+        self.pings: Pings = own_pings | recording.pings
+        self.check = Recent(self._check_all, 1.0).get  # returns the health of every dependency, at most 1 s old
 
     async def _check_all(self) -> list[Health]:
-        return await asyncio.gather(*(_check(name, ping) for name, ping in self.pings.items()))
+        async def check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
+            started = perf_counter()
+            detail = None
+            try:
+                await asyncio.wait_for(ping(), 2.0)
+            except PycalcError as error:
+                detail = error.detail
+            except TimeoutError:
+                detail = "There was no answer in 2 seconds."
+            return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
 
-
-async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
-    started = perf_counter()
-    detail = None
-    try:
-        await asyncio.wait_for(ping(), _PING_SECONDS)
-    except PycalcError as error:
-        detail = error.detail
-    except TimeoutError:
-        detail = f"There was no answer in {_PING_SECONDS:g} seconds."
-    return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
+        return await asyncio.gather(*(check(name, ping) for name, ping in self.pings.items()))
 
 
 @asynccontextmanager
@@ -167,153 +231,25 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
         limits = LimitPolicy(settings.user_limits, settings.role_quotas)
-        recording = await _start_recording(stack, backends, limits)
+        recording = Recording(stack, backends, limits)
+        await recording.recorder.probe()
         addresses = ClientAddresses(settings.trusted_proxies)
         audit_store = SqlAuditStore(backends.database)  # shared by all users, as are the services of ``recording``
         audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
-        retention = recording.retention
-        backends = _shared_fairly(backends, addresses, stack.metrics)
+
+        def client() -> Hashable:
+            context = current_context()
+            return addresses.current() if context is None or context.caller is None else context.caller.user_id
+
+        # One client, a user or before authentication an address, must not keep the database busy.
+        database = FairDatabase(backends.database, client, stack.metrics.requests_refused.labels("database"))
+        users, history = SqlUserStore(database), SqlHistoryStore(database)
+        backends = backends._replace(database=database, users=users, history=history)
 
         def identified(caller: Principal) -> None:
-            retention.learn(caller.user_id, caller.limits.history)
+            recording.retention.learn(caller.user_id, caller.limits.history)
 
-        accounts = await open_account_services(stack, backends, audit, limits, identified, retention.account_deleted)
-        stack.heartbeat(backends.database, settings.compute_workers)
-        yield _services(stack, backends, recording, accounts, audit, addresses)
-
-
-async def _start_recording(stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> Recording:
-    """Start the recorder, which is closed first, and the services that process recorded calculations."""
-    settings, metrics, history = stack.settings, stack.metrics, backends.history
-    database, stream = backends.database, backends.stream
-    # With a shared database and a broker, `pycalc consume` runs the consumer.
-    only_consumer = not database.shared or settings.stream_url.startswith("memory:")
-    consumer = stack.consumer(database, stream) if only_consumer else None
-    relay = stack.relay(database, stream) if settings.relay else None
-    poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
-
-    async def quota_of(user_id: bytes) -> int | None:
-        user = await backends.users.by_id(user_id)
-        return None if user is None else limits.of(user).history  # a deleted account may have had a higher one
-
-    retention = stack.closing(
-        Retention(
-            history,
-            SqlUsageStore(database),
-            SqlIdempotencyStore(database),
-            SqlDeletedAccountStore(database),
-            metrics,
-            age=parse_age(settings.history_retention) if settings.history_retention else None,
-            quota=settings.history_quota,
-            quota_of=quota_of,
-            audit=SqlAuditStore(database),
-            audit_age=parse_age(settings.audit_retention) if settings.audit_retention else None,
-        )
-    )
-    wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
-
-    def committed(rows: Sequence[HistoryRow]) -> None:
-        wake_relay()
-        poller.wake()
-        retention.recorded(rows)
-
-    file = None
-    if not database.shared:
-        file = stack.closing(FileMonitor(file_of(settings.database), settings.min_free_disk, metrics))
-    recorder = stack.closing(Recorder(history, metrics, committed, file=file, tracer=stack.tracer))
-    await recorder.probe()
-    parts = {"recorder": recorder, "relay": relay, "consumer": consumer}
-    pings: Pings = {name: part.ping for name, part in parts.items() if part is not None}
-    return Recording(recorder, poller, retention, pings, wake_relay)
-
-
-def _shared_fairly(backends: Backends, addresses: ClientAddresses, metrics: Metrics) -> Backends:
-    """Return backends with a FairDatabase, so that one client does not keep the database busy.
-
-    A client is a user or, before a request is authenticated, an address.
-    """
-
-    def client() -> Hashable | None:
-        context = current_context()
-        return addresses.current() if context is None or context.caller is None else context.caller.user_id
-
-    database = FairDatabase(backends.database, client, metrics.requests_refused.labels("database"))
-    return backends._replace(database=database, users=SqlUserStore(database), history=SqlHistoryStore(database))
-
-
-async def _require_clock(ids: IdSource) -> None:
-    """Raise Unavailable while recorded ids are ahead of the clock, which shows that some host's clock was wrong."""
-    seconds = ids.ahead_seconds()
-    if seconds:
-        raise Unavailable(
-            f"The newest calculations are dated {seconds:.0f} s ahead of this host's clock: "
-            "compare the clocks of all hosts, and repair their synchronization (NTP)."
-        )
-
-
-def _services(
-    stack: ResourceStack,
-    backends: Backends,
-    recording: Recording,
-    account_services: AccountServices,
-    audit: AuditLog,
-    addresses: ClientAddresses,
-) -> Resources:
-    settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
-    database, users, history, ids, cache, shared, stream, unshared = backends
-    recorder, poller, _, pings, wake_relay = recording
-    workers, timeout, compute_memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
-    seconds, digits = compute_quota(metrics), digits_quota(metrics)
-    computer = Computer(
-        metrics, workers=workers, timeout=timeout, worker_memory=compute_memory, tracer=tracer, quota=seconds
-    )
-    quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
-    memory = response_memory(metrics, settings.response_memory)
-    coordination = Coordination(shared.leases if shared else None, metrics, timeout)
-    results = ResultFinder(cache, computer, coordination, metrics, tracer)
-    calculator = Calculator(
-        results, computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits
-    )
-
-    def slots(total: int, refused: Counter, what: str, each: int | None = None) -> ConcurrencyLimit:
-        return ConcurrencyLimit(total, refused, f"Too many {what}; retry in 1 s.", each=each, seconds=1)
-
-    return Resources(
-        **vars(account_services),
-        metrics=metrics,
-        passwords_allowed=settings.password_login,
-        calculator=calculator,
-        batches=BatchCalculator(calculator, computer.scheduler, memory, metrics, seconds=timeout),
-        idempotency=IdempotencyKeys(SqlIdempotencyStore(database), history, metrics),
-        computer=computer,
-        response_memory=memory,
-        long_bodies=slots(128, metrics.requests_refused.labels("batches"), "long bodies are being received", 16),
-        lookups=slots(64, metrics.lookups_refused.labels("address"), "credentials are being looked up"),
-        sign_ins=slots(64, metrics.lookups_refused.labels("provider"), "sign-ins are in progress"),
-        reading_speed=ReadingSpeed(settings.response_seconds, settings.response_rate),
-        history=HistoryReader(history, users),
-        usage=UsageReader(SqlUsageStore(database), users, quotas),
-        feed=EventFeed(history, poller, metrics, settings.event_streams),
-        exports=Exports(SqlHistoryStore(unshared), users, metrics, digits),
-        addresses=addresses,
-        refusal_log=RefusalLog(metrics, audit),
-        audit=AuditReader(SqlAuditStore(database)),
-        account_list=AccountList(SqlUserListStore(database)),
-        dead_letters=DeadLetters(SqlDeadLetterStore(database), audit, wake_relay),
-        instances=InstanceList(SqlInstanceStore(database)),
-        password_slots=slots(MAX_HASHES, metrics.hashes_refused, "passwords are being hashed"),
-        login_limit=login_limit(settings.login_limit, metrics, shared),
-        registration_limit=address_limit("register", "registrations", settings.register_limit, metrics, shared),
-        page_limit=address_limit("pages", "requests for pages", settings.page_limit, metrics),  # of this process alone
-        calculation_limits=CalculationRateLimits(metrics, shared),
-        key_limits=CalculationRateLimits(metrics, shared, prefix=KEY_NAME),
-        quotas=quotas,
-        pings={
-            "database": database.ping,
-            "cache": cache.ping,
-            "stream": stream.ping,
-            "clock": partial(_require_clock, ids),
-            **pings,
-        },
-        tracer=tracer,
-    )
+        on_deleted = recording.retention.account_deleted
+        accounts = await open_account_services(stack, backends, audit, limits, identified, on_deleted)
+        stack.heartbeat(database, settings.compute_workers)
+        yield Resources(stack, backends, recording, accounts, audit, addresses)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from structlog import get_logger
 
 _log = get_logger(__name__)
-_TCP_INFO_BYTES = 148
 _BYTES_ACKED, _NOT_SENT = 120, 144  # offsets of a uint64 and a uint32 in the kernel's ``struct tcp_info``
 
 
@@ -34,7 +33,7 @@ class ClientSockets:
         listener: socket.socket,
         most_descriptors: int,
         descriptors: Path = Path("/proc/self/fd"),
-        info_bytes: int = _TCP_INFO_BYTES,
+        info_bytes: int = 148,
     ) -> None:
         """Prepare the search for connections among this process's descriptors, which the folder ``descriptors`` lists.
 
@@ -58,11 +57,20 @@ class ClientSockets:
         for descriptor in descriptors:
             try:
                 with self._borrowed(descriptor) as connection:
-                    if self._is_ours(connection):
-                        peer = connection.getpeername()[:2]
-                        yield ClientConnection(descriptor, peer, *self._progress(connection))
+                    if not self._is_ours(connection):
+                        continue
+                    peer = connection.getpeername()[:2]
+                    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
             except OSError:  # not a socket, not connected, or closed meanwhile
                 continue
+            acknowledged = not_sent = 0
+            if len(info) >= self._info_bytes:
+                (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED)
+                (not_sent,) = struct.unpack_from("=I", info, _NOT_SENT)
+            elif not self._warned:
+                self._warned = True
+                _log.warning("the kernel does not report what clients have read: slow readers stay connected")
+            yield ClientConnection(descriptor, peer, acknowledged, not_sent > 0)
 
     def shut_down(self, connection: ClientConnection) -> bool:
         """Shut a connection down, so that the HTTP server closes it. Return False if it is closed already."""
@@ -74,10 +82,10 @@ class ClientSockets:
 
     @contextmanager
     def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
-        """Return a context with a socket object for a descriptor, which stays open afterwards.
+        """Return a context with a socket object for a descriptor; raises OSError if the descriptor is not a socket.
 
-        Raises OSError if the descriptor is not a socket. The descriptor is not duplicated, because its number may
-        meanwhile belong to SQLite's file. Closing a duplicate of that descriptor would release SQLite's locks.
+        The descriptor is not duplicated, because its number may meanwhile belong to SQLite's file. Closing a duplicate
+        of that descriptor would release SQLite's locks.
         """
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
         try:
@@ -88,18 +96,3 @@ class ClientSockets:
     def _is_ours(self, connection: socket.socket) -> bool:
         name = connection.getsockname()
         return isinstance(name, tuple) and name[1] == self._port  # a Unix socket's name is a string
-
-    def _progress(self, connection: socket.socket) -> tuple[int, bool]:
-        """Return the number of bytes that the client has acknowledged, and whether unsent bytes wait.
-
-        If the kernel does not report this, return 0 and False.
-        """
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, self._info_bytes)
-        if len(info) < self._info_bytes:
-            if not self._warned:
-                self._warned = True
-                _log.warning("the kernel does not report what clients have read: slow readers stay connected")
-            return 0, False
-        (acknowledged,) = struct.unpack_from("=Q", info, _BYTES_ACKED)
-        (not_sent,) = struct.unpack_from("=I", info, _NOT_SENT)
-        return acknowledged, not_sent > 0

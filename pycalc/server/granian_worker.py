@@ -27,21 +27,20 @@ from pycalc.machine import memory
 from pycalc.urls import authority
 
 _HEADER_READ_MS = 10_000
-_STALLED_MS = 8_000  # the kernel closes a connection whose client acknowledges nothing for this long
 _BUFFER_BYTES = 128 * 1024  # the largest request head; the worker buffers about as much of a response
-_UNSENT_BYTES = 128 * 1024  # the kernel buffers this much of a response in addition to the bytes in flight
 _BACKLOG = 1_024
 # The most open connections, with enough descriptors and with much or little memory. Further ones wait in the backlog.
 _CONNECTIONS, _FEW_CONNECTIONS = 8_192, 2_048
 _CONNECTION_BYTES = 1024 * 1024  # twice what the buffers of a hostile connection take, because other parts need memory
 
-_TCP_NOTSENT_LOWAT = 25
 _SO_ATTACH_FILTER = 26
 # Socket options of every connection that are useful but not required: name, number, value.
 _TUNING = (
     ("TCP_NODELAY", socket.TCP_NODELAY, 1),
-    ("TCP_USER_TIMEOUT", socket.TCP_USER_TIMEOUT, _STALLED_MS),
-    ("TCP_NOTSENT_LOWAT", _TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
+    # The kernel closes a connection whose client acknowledges nothing for so many milliseconds.
+    ("TCP_USER_TIMEOUT", socket.TCP_USER_TIMEOUT, 8_000),
+    # The kernel buffers so many bytes of a response in addition to the bytes in flight.
+    ("TCP_NOTSENT_LOWAT", socket.TCP_NOTSENT_LOWAT, 128 * 1024),
 )
 # A packet filter (BPF): load the TCP flags, drop SYN without ACK, pass everything else.
 _NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))

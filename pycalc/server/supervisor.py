@@ -69,7 +69,15 @@ async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMe
     settled, failures = False, 0
     while not stop.is_set():
         began = monotonic()
-        process = await _start(number, listener, metrics)
+        ours, theirs = socket.socketpair()  # the process's standard input, so it notices if the supervisor ends
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "pycalc", "serve", "--listener", str(listener.fileno())),
+                stdin=theirs.fileno(),
+                pass_fds=(listener.fileno(),),
+                env=os.environ,
+            )
+        await metrics.add(number, ours)
         waiting = [asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
@@ -85,21 +93,6 @@ async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMe
         _log.error("server process ended", process=number, status=process.returncode)
         if failures:
             await wait_until_set(stop, full_jitter(failures, _MAX_BACKOFF_SECONDS))
-
-
-async def _start(number: int, listener: socket.socket, metrics: ProcessMetrics) -> asyncio.subprocess.Process:
-    """Start a server process. Its standard input is the supervisor channel, so it notices if the supervisor ends."""
-    descriptor = listener.fileno()
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pycalc", "serve", "--listener", str(descriptor)),
-            stdin=theirs.fileno(),
-            pass_fds=(descriptor,),
-            env=os.environ,
-        )
-    await metrics.add(number, ours)
-    return process
 
 
 async def _stop(number: int, process: asyncio.subprocess.Process) -> None:

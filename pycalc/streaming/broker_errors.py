@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 
 from structlog import get_logger
@@ -17,26 +19,17 @@ _STUCK_SECONDS = 40.0
 _log = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class BrokerErrors:
-    """A mapping of a driver's exceptions to StreamUnavailable.
+    """A mapping of a driver's exceptions to StreamUnavailable."""
 
-    ``errors`` are the classes of these exceptions. ``explain`` must return the name and the reason of an exception.
-    """
-
-    def __init__(
-        self,
-        errors: tuple[type[Exception], ...],
-        explain: Callable[[Exception], tuple[str, str]],
-        metrics: EventMetrics,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        self._errors = errors
-        self._explain = explain
-        self._metrics = metrics
-        self._last_reason = ""
-        self._logged: set[str] = set()
-        self._clock = clock
-        self._stuck_until: float | None = None
+    errors: tuple[type[Exception], ...]  # the classes of these exceptions
+    explain: Callable[[Exception], tuple[str, str]]  # returns the name and the reason of an exception
+    metrics: EventMetrics
+    clock: Callable[[], float] = monotonic
+    _last_reason: str = field(default="", init=False)
+    _logged: set[str] = field(default_factory=set, init=False)
+    _stuck_until: float = field(default=-inf, init=False)
 
     def note(self, name: str, reason: str) -> None:
         """Remember an error that the driver reports outside of calls, in any thread.
@@ -61,11 +54,11 @@ class BrokerErrors:
             return
         except TimeoutError:
             name, reason = "deadline", "no answer in time"
-        except self._errors as error:
-            name, reason = self._explain(error)
-        self._metrics.stream_failures.labels(call).inc()
+        except self.errors as error:
+            name, reason = self.explain(error)
+        self.metrics.stream_failures.labels(call).inc()
         if call == "publish":
-            self._stuck_until = self._clock() + _STUCK_SECONDS
+            self._stuck_until = self.clock() + _STUCK_SECONDS
         _log.warning(what, call=call, error=name, reason=reason, broker_error=self._last_reason)
         raise StreamUnavailable(f"{what}.")
 
@@ -81,9 +74,9 @@ class BrokerErrors:
         ``what``.
         """
         self.answered()
-        self._stuck_until = None
+        self._stuck_until = -inf
         if refused:
-            self._metrics.events_refused.inc(len(refused))
+            self.metrics.events_refused.inc(len(refused))
             raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
@@ -91,5 +84,5 @@ class BrokerErrors:
 
         An older failure is ignored, because another process may be publishing by now.
         """
-        if self._stuck_until is not None and self._clock() < self._stuck_until:
+        if self.clock() < self._stuck_until:
             raise StreamUnavailable("The stream does not accept events.")

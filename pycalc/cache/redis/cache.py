@@ -27,17 +27,28 @@ _PROBE_SECONDS = 1
 
 
 class RedisCache:
-    """A cache in Redis that processes share, with a local tier before it: a cache in the memory of each process."""
+    """A cache in Redis, with a local tier before it: a cache in the memory of each process."""
 
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
-        """Prepare the cache for ``redis://[user:password@]host:port/db?options``; raises ValueError for an invalid URL.
+        """Prepare the cache for ``redis://[user:password@]host:port/db?options``.
 
-        The keys of results in Redis contain ``version``, the version of the arithmetic.
+        Raises ValueError for an invalid URL, for options that the driver would misread, and for an unusable CA file.
         """
         options = {"namespace": "pycalc"} | url_options(url, _OPTIONS)
+        parts = split_url(url)
+        require_server(parts.netloc.rpartition("@")[2])
+        if not re.fullmatch(r"(/\d*)?", parts.path):
+            raise ValueError("the path must be the number of a database, such as /0")
+        tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+        if tls and parts.scheme != "rediss":
+            raise ValueError(f"{', '.join(tls)} is for rediss:// only")
+        flag_option(tls, "ssl_check_hostname")
+        if "ssl_ca_certs" in tls:
+            require_authorities("ssl_ca_certs", tls["ssl_ca_certs"])
+        server = parts._replace(query=urlencode(tls), fragment="").geturl()  # with the driver's options only
         self._namespace = options["namespace"]
         self._local = MemoryCache(whole_option(options, "max_bytes", DEFAULT_MAX_BYTES, 0), metrics)
-        self._client = RedisClient(_server(url, options), metrics, times)
+        self._client = RedisClient(server, metrics, times)
         self.leases = RedisResults(self._client, self._local, options, version, metrics)
         self.revocations = RedisRevocationNotifications(self._client, f"{self._namespace}:revocations")
 
@@ -45,10 +56,9 @@ class RedisCache:
     async def of_url(
         cls, url: str, metrics: CacheMetrics, version: Callable[[], str], times: Times = DEFAULT_TIMES
     ) -> RedisCache:
-        """Open the cache at a URL; raises ValueError for an invalid URL.
+        """Open the cache at a URL; raises the errors of the constructor.
 
-        This waits for one attempt to connect, at most the sum of ``times.connect`` and ``times.answer``. If the attempt
-        fails, the circuit breaker continues to try.
+        This waits for one attempt to connect, at most the sum of ``times.connect`` and ``times.answer``.
         """
         cache = cls(url, metrics, version(), times)
         await cache._client.breaker.begin()
@@ -89,21 +99,3 @@ class RedisCache:
         await self.revocations.aclose()
         await self._client.aclose()
         await self._local.aclose()
-
-
-def _server(url: str, options: dict[str, str]) -> str:
-    """Return the URL with only the options that the driver reads.
-
-    Raises ValueError for a port, path or TLS option that the driver would misread, and for an unusable CA file.
-    """
-    parts = split_url(url)
-    require_server(parts.netloc.rpartition("@")[2])
-    if not re.fullmatch(r"(/\d*)?", parts.path):
-        raise ValueError("the path must be the number of a database, such as /0")
-    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    if tls and parts.scheme != "rediss":
-        raise ValueError(f"{', '.join(tls)} is for rediss:// only")
-    flag_option(tls, "ssl_check_hostname")
-    if "ssl_ca_certs" in tls:
-        require_authorities("ssl_ca_certs", tls["ssl_ca_certs"])
-    return parts._replace(query=urlencode(tls), fragment="").geturl()

@@ -22,7 +22,6 @@ from pycalc.observability.requests import current_context
 T = TypeVar("T")
 
 _CONNECTIONS = 32
-_CONNECTED_BY_PROBE = 4
 _COMMANDS = 2_000  # the most pending commands, which wait for a connection or a reply
 _TASKS = 1_000  # while so many background tasks run, ``post`` drops its command
 _LAST_SECONDS = 0.5
@@ -53,10 +52,9 @@ def value(answer: Any) -> bytes | None:
 
 
 class RedisClient:
-    """A client of a Redis server, with a circuit breaker and a time limit for each command."""
+    """A client of the Redis server at a URL, with a circuit breaker and a time limit for each command."""
 
     def __init__(self, url: str, metrics: CacheMetrics, times: Times) -> None:
-        """Prepare connections to a server; raises ValueError for a malformed URL."""
         self.times = times
         # A command waits for a free connection for at most half of its time, so that Redis has the other half.
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
@@ -105,20 +103,16 @@ class RedisClient:
         return answer
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that may outlast the current request.
-
-        ``aclose`` waits half a second for the task, then cancels it.
-        """
+        """Start a task that may outlast the current request, but not ``aclose``."""
         task = asyncio.get_running_loop().create_task(work, name="cache", context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def post(self, command: Command, *arguments: Any) -> None:
-        """Execute a command in the background. Its reply must be an integer.
+        """Execute a command, whose reply must be an integer, in the background, and ignore failures.
 
-        The command is dropped while the breaker is not closed, and while too many tasks are running. Failures are
-        ignored.
+        The command is dropped while the breaker is not closed, and while too many tasks are running.
         """
 
         async def posted() -> None:
@@ -167,7 +161,7 @@ class RedisClient:
         get_connection: Callable[[], Awaitable[Any]] = pool.get_connection
         await pool.disconnect(inuse_connections=False)
         async with asyncio.timeout(self.times.connect), AsyncExitStack() as taken:
-            for _ in range(_CONNECTED_BY_PROBE):
+            for _ in range(4):
                 taken.push_async_callback(pool.release, await get_connection())
         async with asyncio.timeout(self.times.answer):
             if await self.redis.ping() is not True:

@@ -51,12 +51,19 @@ class RedisCounters:
         return max(0, count)
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
-        def spent(answer: Any) -> list[Spent]:
-            return [_spent(state, bound.limit) for state, bound in zip(answer, bounds, strict=True)]
+        def states(answer: Any) -> list[Spent]:
+            spent = []
+            for state, bound in zip(answer, bounds, strict=True):
+                match state:  # not by unpacking, because bytes are a sequence of numbers too
+                    case [int(room), int(count), int(milliseconds)]:
+                        spent.append(Spent(room == 1, min(count, bound.limit), max(0, milliseconds) / 1000))
+                    case _:
+                        raise TypeError("a counter is no number")
+            return spent
 
         arguments = [number for bound in bounds for number in (int(bound.expiry), bound.limit)]
         keys = [self._name(bound.key) for bound in bounds]
-        return await self._client.execute(spent, self._spend, keys, [amount, *arguments])
+        return await self._client.execute(states, self._spend, keys, [amount, *arguments])
 
     async def get(self, key: str) -> int:
         return await self._client.execute(
@@ -72,10 +79,3 @@ class RedisCounters:
 
     def _name(self, key: str) -> str:
         return self._prefix + counter_digest(key).hex()
-
-
-def _spent(state: Any, limit: int) -> Spent:
-    match state:  # not by unpacking, because bytes are a sequence of numbers too
-        case [int(room), int(count), int(milliseconds)]:
-            return Spent(room == 1, min(count, limit), max(0, milliseconds) / 1000)
-    raise TypeError("a counter is no number")

@@ -10,8 +10,6 @@ from structlog import get_logger
 from pycalc.backoff import full_jitter
 from pycalc.cache.redis.client import RedisClient
 
-_LONGEST_PAUSE = 5.0  # seconds between two tries to subscribe, at most
-
 _log = get_logger(__name__)
 
 
@@ -36,10 +34,6 @@ class RedisRevocationNotifications:
             await asyncio.wait({self._listener})
 
     async def _listen(self, heard: Callable[[], None]) -> None:
-        """Subscribe to the channel, and subscribe again after each error. Call ``heard`` for each notification.
-
-        Also call it for each new subscription, because notifications may have been missed before.
-        """
         failures = 0
         while True:
             try:
@@ -54,10 +48,10 @@ class RedisRevocationNotifications:
                         silent = message is None
                         if message is None:
                             await pubsub.ping()
-                        elif message["type"] in {"message", "subscribe"}:
+                        elif message["type"] in {"message", "subscribe"}:  # without a subscription, some may be missed
                             failures = 0
                             heard()
             except Exception as error:  # after any error, the database is still polled for revocations
                 _log.info("revocation notifications are not received", reason=str(error) or type(error).__name__)
             failures += 1
-            await asyncio.sleep(full_jitter(failures, _LONGEST_PAUSE))
+            await asyncio.sleep(full_jitter(failures, longest=5.0))

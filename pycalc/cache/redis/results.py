@@ -43,15 +43,12 @@ _log = get_logger(__name__)
 
 
 class RedisResults:
-    """Results in Redis, which are stored in the background, and the leases on them.
-
-    A lease is released only after its result is stored or dropped, so that the next process finds a stored result.
-    """
+    """Results in Redis, which are stored in the background, and the leases on them."""
 
     def __init__(
         self, client: RedisClient, local: MemoryCache, options: dict[str, str], version: str, metrics: CacheMetrics
     ) -> None:
-        """Prepare the scripts for leases. ``options`` are those of the URL; raises ValueError for an invalid one.
+        """Read the ``options`` of the URL; raises ValueError for an invalid one.
 
         The keys in Redis contain ``version``, the version of the arithmetic.
         """
@@ -140,23 +137,8 @@ class RedisResults:
                 del self.stores[key]
 
 
-def _value_or_lease(answer: Any) -> bytes | bool:
-    """Convert the reply of the script that takes a lease: return the stored value, or whether the lease was taken.
-
-    Raises TypeError for any other reply.
-    """
-    if answer in (0, 1):
-        return bool(answer)
-    if not isinstance(answer, bytes):
-        raise TypeError("neither a value nor a lease")
-    return answer
-
-
 class RedisClaim:
-    """A request for the lease on a result, which lets one process at a time compute the result.
-
-    The lease is a key in Redis, whose value is the random token of this request. The key expires unless it is renewed.
-    """
+    """A request for a lease, which is a key in Redis. The key's value is the random token of this request."""
 
     def __init__(self, results: RedisResults, key: str) -> None:
         self._results = results
@@ -168,9 +150,14 @@ class RedisClaim:
         self._renewal: asyncio.TimerHandle | None = None
 
     async def take(self) -> Result | bool:
+        def value_or_lease(answer: Any) -> bytes | bool:
+            if not isinstance(answer, bytes) and answer not in (0, 1):
+                raise TypeError("neither a value nor a lease")
+            return answer if isinstance(answer, bytes) else bool(answer)
+
         self._may_hold = True  # remains true if the answer is lost
         names, arguments = [self._results.name("result", self._key), self._lease], [self._token, self._results.lease_ms]
-        answer = await self._client.execute(_value_or_lease, self._results.take, names, arguments)
+        answer = await self._client.execute(value_or_lease, self._results.take, names, arguments)
         self._may_hold = answer is True
         if isinstance(answer, bytes):
             result = await self._results.accept(self._key, answer)
@@ -178,7 +165,7 @@ class RedisClaim:
                 await self._client.execute(bool, self._client.redis.delete, names[0])
             return result or False
         if answer and self._renewal is None:
-            self._renew_later()
+            self._renewal = asyncio.get_running_loop().call_later(self._client.times.renewal, self._renew)
         return answer
 
     def release(self) -> None:
@@ -189,16 +176,13 @@ class RedisClaim:
         if store is None:
             self._release_now()
         else:
-            store.add_done_callback(lambda _: self._release_now())
+            store.add_done_callback(self._release_now)
 
-    def _release_now(self) -> None:
+    def _release_now(self, _: object = None) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
         self._client.post(self._results.release, [self._lease], [self._token])
 
-    def _renew_later(self) -> None:
-        def renew() -> None:
-            self._client.post(self._results.renew, [self._lease], [self._token, self._results.lease_ms])
-            self._renew_later()
-
-        self._renewal = asyncio.get_running_loop().call_later(self._client.times.renewal, renew)
+    def _renew(self) -> None:
+        self._client.post(self._results.renew, [self._lease], [self._token, self._results.lease_ms])
+        self._renewal = asyncio.get_running_loop().call_later(self._client.times.renewal, self._renew)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
+from prometheus_client.exposition import generate_latest
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -30,8 +31,6 @@ __all__ = [
     "Metrics",
 ]
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-
 
 class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, EventMetrics, AccountMetrics):
     """All metrics of the service, and their exposition for Prometheus."""
@@ -42,12 +41,8 @@ class Metrics(ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, E
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        ServerMetrics.__init__(self, registry)
-        CalculationMetrics.__init__(self, registry)
-        CacheMetrics.__init__(self, registry)
-        HistoryMetrics.__init__(self, registry)
-        EventMetrics.__init__(self, registry)
-        AccountMetrics.__init__(self, registry)
+        for topic in (ServerMetrics, CalculationMetrics, CacheMetrics, HistoryMetrics, EventMetrics, AccountMetrics):
+            topic.__init__(self, registry)
         # Returns the sums of the metrics of all server processes; None if there is only this process.
         self.of_all: Callable[[], Awaitable[bytes]] | None = None
         # Returns the metrics of all server processes in Prometheus' text format; raises Unavailable.

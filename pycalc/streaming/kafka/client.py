@@ -10,14 +10,6 @@ from pycalc.observability.metrics import EventMetrics
 from pycalc.streaming.broker_errors import BrokerErrors
 from pycalc.streaming.kafka.driver_thread import ThreadClosed
 
-_SETTINGS: dict[str, Any] = {
-    "client.id": "pycalc",
-    "log_level": 2,  # librdkafka repeats a warning each second; BrokerErrors logs it once
-    "socket.timeout.ms": 5_000,
-    "reconnect.backoff.max.ms": 1_000,
-    "allow.auto.create.topics": False,
-}
-
 
 def error_of(exception: Exception) -> KafkaError:
     """Return the error in a KafkaException."""
@@ -43,4 +35,11 @@ def settings(errors: BrokerErrors) -> dict[str, Any]:
         if error.name() != "_ALL_BROKERS_DOWN":  # another error gives the reason
             errors.note(error.name(), error.str())
 
-    return {**_SETTINGS, "error_cb": note}
+    return {
+        "client.id": "pycalc",
+        "log_level": 2,  # librdkafka repeats a warning each second; BrokerErrors logs it once
+        "socket.timeout.ms": 5_000,
+        "reconnect.backoff.max.ms": 1_000,
+        "allow.auto.create.topics": False,
+        "error_cb": note,
+    }

@@ -92,10 +92,6 @@ class KafkaMember:
         await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
 
     def _poll(self) -> list[Message]:
-        """Return the next messages, or an empty list if none arrives in RECEIVE_SECONDS or the member is closed.
-
-        Raises KafkaException for an error. If messages precede the error, only the next call raises.
-        """
         messages: list[Message] = []
         size = 0
         deadline = monotonic() + RECEIVE_SECONDS
@@ -109,7 +105,7 @@ class KafkaMember:
             else:
                 messages.append(message)
                 size += len(message)
-        if self._failure and not messages:
+        if self._failure and not messages:  # if messages precede the error, only the next call raises it
             failure, self._failure = self._failure, None
             raise failure
         return messages

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from threading import Event as Flag
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -49,28 +49,6 @@ class Outcome(NamedTuple):
     remote: dict[bytes, KafkaError]  # refused by the broker with their batch: the fault may be another message's
 
 
-class _Reports:
-    """The delivery reports of ``count`` events. Both the event loop and the driver's thread call ``add``."""
-
-    def __init__(self, count: int) -> None:
-        self.outcome = Outcome({}, {})
-        self.all = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._count = count
-        self._reported: list[bytes] = []
-
-    def add(
-        self, errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, _message: Message | None
-    ) -> None:
-        """Count the report of an event. Put its error, if any, into ``errors``, one of the maps of ``outcome``."""
-        if error is not None:
-            errors[event_id] = error
-        self._reported.append(event_id)
-        if len(self._reported) == self._count:
-            with suppress(RuntimeError):  # the event loop may be closed
-                self._loop.call_soon_threadsafe(self.all.set)
-
-
 class KafkaProducer:
     """The driver's producer, and a thread that runs its callbacks."""
 
@@ -87,20 +65,31 @@ class KafkaProducer:
         Discard the producer after an exception, a cancellation or an error of the broker, because it could still send
         later events of its queue.
         """
-        reports = _Reports(len(events))
+        outcome, all_reported, loop = Outcome({}, {}), asyncio.Event(), asyncio.get_running_loop()
+        reported: list[bytes] = []
+
+        # Both the event loop and the driver's thread call this.
+        def report(errors: dict[bytes, KafkaError], event_id: bytes, error: KafkaError | None, *_: Message) -> None:
+            if error is not None:
+                errors[event_id] = error
+            reported.append(event_id)
+            if len(reported) == len(events):
+                with suppress(RuntimeError):  # the event loop may be closed
+                    loop.call_soon_threadsafe(all_reported.set)
+
         for index, event in enumerate(events):
             if index % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            report = partial(reports.add, reports.outcome.remote, event.id)
-            headers: Any = headers_of(event, "ce_")
+            key, headers = text_of_id(event.key), cast("Any", headers_of(event, "ce_"))
+            delivered = partial(report, outcome.remote, event.id)
             try:
-                self._producer.produce(topic, event.payload, text_of_id(event.key), headers=headers, on_delivery=report)
+                self._producer.produce(topic, event.payload, key, headers=headers, on_delivery=delivered)
             except KafkaException as error:
                 if error_of(error).name() not in BAD_EVENT:
                     raise
-                reports.add(reports.outcome.local, event.id, error_of(error), None)
-        await reports.all.wait()
-        return reports.outcome
+                report(outcome.local, event.id, error_of(error))
+        await all_reported.wait()
+        return outcome
 
     def discard(self) -> None:
         """Let the thread drop all queued and unconfirmed messages, and end within about 0.5 s."""

@@ -26,10 +26,7 @@ class KafkaStream:
     def __init__(
         self, url: str, metrics: EventMetrics, credentials: str = "", publish_seconds: float = PUBLISH_SECONDS
     ) -> None:
-        """Read the options in the URL; raises ValueError as ``kafka_options`` does.
-
-        ``publish`` takes at most ``publish_seconds``.
-        """
+        """Read the options in the URL; raises the errors of ``kafka_options``."""
         self._options = kafka_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._errors = kafka_errors(metrics)
@@ -78,10 +75,6 @@ class KafkaStream:
                 await member.aclose()
 
     async def ping(self) -> None:
-        """Check that the topic exists, or create it if the options allow this.
-
-        Raises StreamUnavailable if there is no usable topic, or if the last publish failed less than 40 s ago.
-        """
         await self._topic.ensure()
         self._errors.check()
 
@@ -92,11 +85,7 @@ class KafkaStream:
         self._topic.close()
 
     async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Send events, and discard the producer after a failure.
-
-        Raises KafkaException for an error that is no event's fault, such as a missing permission. Raises BufferError if
-        the driver's queue is full.
-        """
+        """Send events, and discard the producer after a failure; raises the errors of ``KafkaProducer.send``."""
         try:
             outcome = await producer.send(self._options.topic, events)
         except BaseException:
@@ -105,7 +94,7 @@ class KafkaStream:
         if outcome.remote:
             self._discard(producer)
         for error in outcome.remote.values():
-            if error.name() not in kafka_producer.BAD_EVENT:
+            if error.name() not in kafka_producer.BAD_EVENT:  # no event's fault: for example a missing permission
                 raise KafkaException(error)
         return outcome
 

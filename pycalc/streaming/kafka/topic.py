@@ -18,12 +18,7 @@ from pycalc.streaming.kafka.client import error_of, settings
 from pycalc.streaming.kafka.driver_thread import DriverThread, ThreadClosed
 from pycalc.streaming.kafka.options import KafkaOptions
 
-_CALL_SECONDS = 3.0
 _STEP_SECONDS = 0.05
-_CHECK_SECONDS = 3.0  # how often a consumer checks whether its topic was deleted and created again
-_NO_IDENTITY = "A" * 22  # zeros in base64, the encoding of topic ids
-# Kafka's own tools use the URL-safe alphabet (RFC 4648 §5), the driver the standard one (§4).
-_URL_SAFE = str.maketrans("+/", "-_")
 
 _log = get_logger(__name__)
 
@@ -48,12 +43,7 @@ class Topic:
     """A Kafka topic, accessed through Kafka's blocking admin client in a thread of its own."""
 
     def __init__(
-        self,
-        options: KafkaOptions,
-        errors: BrokerErrors,
-        *,
-        call_seconds: float = _CALL_SECONDS,
-        check_seconds: float = _CHECK_SECONDS,
+        self, options: KafkaOptions, errors: BrokerErrors, *, call_seconds: float = 3.0, check_seconds: float = 3.0
     ) -> None:
         """Limit each request to ``call_seconds``. In ``generation``, check the topic's id every ``check_seconds``."""
         self._options = options
@@ -82,7 +72,14 @@ class Topic:
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic"):
             current = TopicGeneration(await self._thread.run(self._identity))
-        watching = asyncio.create_task(self._watch(current), name="Kafka topic")
+
+        async def watch() -> None:
+            while not current.over:
+                await asyncio.sleep(self._check_seconds)
+                with suppress(KafkaException, ThreadClosed):
+                    current.over = await self._thread.run(self._identity) != current.identity
+
+        watching = asyncio.create_task(watch(), name="Kafka topic")
         try:
             yield current
         finally:
@@ -93,12 +90,6 @@ class Topic:
         """Close the connection. The thread ends in the background, after its queued calls."""
         self._admin = None
         self._thread.close()
-
-    async def _watch(self, current: TopicGeneration) -> None:
-        while not current.over:
-            await asyncio.sleep(self._check_seconds)
-            with suppress(KafkaException, ThreadClosed):
-                current.over = await self._thread.run(self._identity) != current.identity
 
     def _client(self) -> AdminClient:
         if self._admin is None:
@@ -111,12 +102,13 @@ class Topic:
         try:
             cluster = admin.list_topics(name, timeout=self._call_seconds)
             if cluster.controller_id >= 0 and cluster.controller_id not in cluster.brokers:  # librdkafka's mock cluster
-                return _NO_IDENTITY
+                return "A" * 22  # zeros in base64, the encoding of topic ids
             described = admin.describe_topics(TopicCollection([name]), request_timeout=self._call_seconds)
             identity = str(described[name].result().topic_id)
         finally:
             admin.poll(0)  # runs the error callback, which gets the reason for a failed connection
-        return identity.translate(_URL_SAFE)
+        # Kafka's own tools use the URL-safe alphabet (RFC 4648 §5), the driver the standard one (§4).
+        return identity.translate(str.maketrans("+/", "-_"))
 
     def _ensure(self) -> None:
         admin, options = self._client(), self._options

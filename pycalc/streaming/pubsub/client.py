@@ -36,7 +36,6 @@ _CHANNEL = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
 )
-_DELETED_TOPIC = "_deleted-topic_"
 
 _log = get_logger(__name__)
 
@@ -54,7 +53,7 @@ def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
 
 def attached(subscription: Subscription) -> bool:
     """Return False if the topic of a subscription had been deleted when the subscription was read, else True."""
-    return bool(subscription.topic != _DELETED_TOPIC)
+    return bool(subscription.topic != "_deleted-topic_")
 
 
 def check_attached(subscription: Subscription) -> None:
@@ -84,12 +83,22 @@ class Connection:
     async def clients(self) -> Clients:
         """Return the clients; raises GoogleAuthError or GoogleAPIError if there are no usable credentials."""
         async with self._opening:
-            if self._clients is None:
-                channel = await self._connect()
-                publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
-                subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
-                self._clients = Clients(publisher, subscriber, channel)
-        return self._clients
+            if self._clients is not None:
+                return self._clients
+            transport = PublisherGrpcAsyncIOTransport
+            if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
+                channel = grpc.aio.insecure_channel(emulator, options=_CHANNEL)
+            else:
+                try:
+                    credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
+                except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:
+                    # google.auth raises these if the file of the credentials is a folder or has other JSON
+                    raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
+                channel = transport.create_channel(self._options.endpoint, credentials=credentials, options=_CHANNEL)
+            publisher = PublisherAsyncClient(transport=transport(channel=channel))
+            subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
+            self._clients = Clients(publisher, subscriber, channel)
+            return self._clients
 
     async def aclose(self) -> None:
         """Close the channel, which ends the calls in progress."""
@@ -134,14 +143,3 @@ class Connection:
             await clients.subscriber.create_subscription(request=wanted, **ASK)
             _log.warning("the subscription was missing and has been created", subscription=name)
         return wanted
-
-    async def _connect(self) -> grpc.aio.Channel:
-        if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
-            return grpc.aio.insecure_channel(emulator, options=_CHANNEL)
-        transport = PublisherGrpcAsyncIOTransport
-        try:
-            credentials, _ = await asyncio.to_thread(google.auth.default, scopes=transport.AUTH_SCOPES)
-        except (AttributeError, OSError, RecursionError, TypeError, ValueError) as error:
-            # google.auth raises these if the file of the credentials is a folder or has other JSON
-            raise GoogleAPIError(f"The credentials can't be read: {error!r}") from error
-        return transport.create_channel(self._options.endpoint, credentials=credentials, options=_CHANNEL)

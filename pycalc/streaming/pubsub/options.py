@@ -14,21 +14,15 @@ _TOPIC = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+-]{2,199}")
 
 @dataclass(frozen=True, slots=True)
 class PubSubOptions:
-    """The project, topic and endpoint of a Pub/Sub URL."""
+    """The topic and the endpoint of a Pub/Sub URL."""
 
-    project: str
-    topic_id: str
+    topic: str  # its full resource name
     create: bool  # create a missing topic or subscription
     endpoint: str  # with publishers in several regions, only a regional endpoint keeps the order of events
 
-    @property
-    def topic(self) -> str:
-        """Return the full resource name of the topic."""
-        return f"projects/{self.project}/topics/{self.topic_id}"
-
     def subscription(self, name: str) -> str:
-        """Return the full resource name of the subscription with the id ``{topic_id}-{name}``."""
-        return f"projects/{self.project}/subscriptions/{self.topic_id}-{name}"
+        """Return the full resource name of the subscription whose id is the topic's id, a hyphen and ``name``."""
+        return f"{self.topic.replace('/topics/', '/subscriptions/')}-{name}"
 
 
 def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
@@ -43,8 +37,7 @@ def pubsub_options(url: str, credentials: str = "") -> PubSubOptions:
         raise ValueError("the path is not the name of a Pub/Sub topic")
     options = url_options(url, {"create", "endpoint"})
     return PubSubOptions(
-        project=parts.netloc,
-        topic_id=topic,
+        topic=f"projects/{parts.netloc}/topics/{topic}",
         create=flag_option(options, "create"),
         endpoint=options.get("endpoint", "pubsub.googleapis.com"),
     )

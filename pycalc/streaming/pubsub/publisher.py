@@ -25,7 +25,6 @@ _AT_ONCE = 32  # concurrent requests; each has only messages of one ordering key
 _MAX_MESSAGES = 1_000
 _MAX_BYTES = 9_500_000  # the most bytes of the messages in a request; Pub/Sub allows 10 MB for the whole request
 _OVERHEAD = 1_024  # an upper bound for the size of a message without its body
-_RETRY_SHARE = 0.8  # requests are retried in this fraction of the time limit, so that the last error arrives in time
 _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, ServiceUnavailable, Unknown)
 
 
@@ -43,7 +42,7 @@ class Publishing:
         self._publisher = publisher
         self._topic = topic
         self._seconds = seconds
-        self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=_RETRY_SHARE * seconds)
+        self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=0.8 * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
         """Publish events, and return when each is stored or refused.
@@ -54,20 +53,21 @@ class Publishing:
         for event in events:
             by_key.setdefault(event.key, []).append(event)
         keys, tasks = iter(by_key.values()), list[asyncio.Task[None]]()
+
+        async def send_keys() -> None:
+            for of_one_key in keys:  # the tasks share the iterator
+                for part in self._parts(of_one_key):
+                    await self._request(part)
+
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(_AT_ONCE, len(by_key))):
-                    tasks.append(group.create_task(self._send_keys(keys)))
+                    tasks.append(group.create_task(send_keys()))
                     await asyncio.sleep(0)  # a request takes 0.25 ms to make: yield to the event loop between them
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         if any(task.cancelled() for task in tasks):  # gRPC cancels calls when their channel is closed
             raise GoogleAPIError("a request was cancelled")
-
-    async def _send_keys(self, keys: Iterator[Sequence[Event]]) -> None:
-        for events in keys:
-            for part in self._parts(events):
-                await self._request(part)
 
     def _parts(self, events: Sequence[Event]) -> Iterator[list[Event]]:
         """Yield the events of each request. Refuse events that are too large."""

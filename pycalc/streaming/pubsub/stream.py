@@ -28,10 +28,7 @@ class PubSubStream:
         publish_seconds: float = PUBLISH_SECONDS,
         intervals: Intervals = INTERVALS,
     ) -> None:
-        """Read the options in the URL; raises ValueError as ``pubsub_options`` does.
-
-        ``publish`` takes at most ``publish_seconds``.
-        """
+        """Read the options in the URL; raises the errors of ``pubsub_options``."""
         self._options = pubsub_options(url, credentials)
         self._publish_seconds = publish_seconds
         self._intervals = intervals
@@ -69,10 +66,6 @@ class PubSubStream:
             await member.aclose()
 
     async def ping(self) -> None:
-        """Check that topic and subscription exist, or create them if the options allow this.
-
-        Raises StreamUnavailable if they can't be used, or if the last publish failed less than 40 s ago.
-        """
         with self._errors.mapped("topic", "Pub/Sub does not give access to the topic"):
             await self._connection.ensure()
         self._errors.check()

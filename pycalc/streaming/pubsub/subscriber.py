@@ -43,11 +43,7 @@ class PubSubMember:
     """A member of a consumer group. It extends the leases of its uncommitted messages for up to ten minutes."""
 
     def __init__(
-        self,
-        client: SubscriberAsyncClient,
-        subscription: Subscription,
-        errors: BrokerErrors,
-        intervals: Intervals,
+        self, client: SubscriberAsyncClient, subscription: Subscription, errors: BrokerErrors, intervals: Intervals
     ) -> None:
         self._client = client
         self._subscription = subscription

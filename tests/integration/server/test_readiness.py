@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -77,7 +76,7 @@ async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
         nonlocal probes
         probes += 1
 
-    patient = replace(resources, pings={"database": ping}, ready_seconds=3600.0)
-    answers = await asyncio.gather(*(patient.check() for _ in range(1_000)))
+    resources.pings = {"database": ping}
+    answers = await asyncio.gather(*(resources.check() for _ in range(1_000)))
     assert {checks[0].name for checks in answers} == {"database"}
     assert probes == 1
