@@ -26,10 +26,7 @@ from pycalc.routers import (
     keys,
     math,
     oidc,
-    password_resets,
-    sessions,
     system,
-    totp,
     usage,
     users,
 )
@@ -91,8 +88,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     app.include_router(mcp_router)  # first, because /mcp is requested often, and FastAPI tries all routes before it
-    of_accounts = (auth, totp, oidc, sessions, keys, users, password_resets)
-    for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, admin, system):
+    for part in (batch, calculations, evaluate, auth, oidc, keys, users, history, usage, events, admin, system):
         app.include_router(part.router)
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)

@@ -26,9 +26,6 @@ from pycalc.routers.http.problem_types import responses
 from pycalc.routers.system import states_of
 from pycalc.services.history.exports import AUDIT_FORMATS
 
-_ENTRY_BYTES = 2_048  # memory that a page needs for an audit entry
-_LETTER_BYTES = 16_384  # memory that a page needs for a dead letter
-
 _AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "headers": headers("Link"),
@@ -76,7 +73,7 @@ async def list_audit(
     selection = AuditFilter(query.actor, query.action, query.subject, query.since, query.until)
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *AUDIT_FORMATS)) or JSON
     if media_type == JSON:
-        with resources.response_memory.acquire(caller.user_id, query.limit * _ENTRY_BYTES):
+        with resources.response_memory.acquire(caller.user_id, query.limit * 2_048):  # bytes for each entry
             text, following = await resources.audit.page(selection, query.cursor, query.limit)
         return Response(text, headers={**VARY, **next_link(request.scope, following)}, media_type=JSON)
 
@@ -85,9 +82,8 @@ async def list_audit(
 
     layout = AUDIT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
-    before = cursor_id(query.cursor)
     read = partial(resources.audit.entries, selection)
-    pages = resources.exports.records(caller, require_rights, read, layout, before, limit)
+    pages = resources.exports.records(caller, require_rights, read, layout, cursor_id(query.cursor), limit)
     return await export_response(request.scope, pages, media_type, layout, "audit")
 
 
@@ -109,7 +105,7 @@ async def list_dead_letters(
     query: Annotated[DeadLettersQuery, Query()],
 ) -> DeadLetterPage:
     """Return the events that could not be delivered or read, the oldest first (admins only)."""
-    with resources.response_memory.acquire(caller.user_id, query.limit * _LETTER_BYTES):
+    with resources.response_memory.acquire(caller.user_id, query.limit * 16_384):  # bytes for each of them
         items = await resources.dead_letters.items(int(query.cursor or 0), query.limit + 1)
     following = str(items[query.limit - 1]["id"]) if len(items) > query.limit else None
     response.headers.update(next_link(request.scope, following))
