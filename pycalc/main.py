@@ -52,10 +52,7 @@ class LifespanState(TypedDict):
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
-    """Return a context that opens the resources that the settings name, and closes them at its end.
-
-    Raises the errors of ``open_resources``.
-    """
+    """Open the resources that the settings name, and close them at the end. Raises the errors of ``open_resources``."""
     public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
     endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
     async with open_resources(settings) as resources, aclosing(endpoint):
@@ -106,16 +103,13 @@ def collect_garbage_rarely() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Create ``app`` at the first access, so that importing this module reads no settings.
-
-    Raises ValueError for an invalid setting.
-    """
+    """Create ``app`` at the first access: importing this module reads no settings. Raises ValueError for a bad one."""
     if name == "app":
         settings = read_settings()
         configure_logging(form=settings.log_format)
         for sentence in unknown_settings():
             get_logger(__name__).warning("unknown setting", detail=sentence)
-        application = globals()["app"] = create_app(settings)  # later accesses find it there
+        globals()["app"] = create_app(settings)  # later accesses find it there
         collect_garbage_rarely()
-        return application
+        return globals()["app"]
     raise AttributeError(name)

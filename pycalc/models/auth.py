@@ -152,6 +152,7 @@ Username = Annotated[
 ]
 _PASSWORD = "correct horse battery staple"  # noqa: S105  # an example
 _NEW_PASSWORD = "purple monkey dishwasher"  # noqa: S105  # an example
+_Flag = Annotated[StrictBool, expected("true or false")]
 # A factory keeps the default out of the schema: some generated clients require a member that has a default, and some
 # can't generate a default that is an object.
 _FALSE = Field(default_factory=bool)
@@ -210,7 +211,7 @@ class Credentials(BaseModel):
     username: str = Field(max_length=254, examples=["ada"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
     totp: OneTimeCode | None = None
-    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
+    cookie: Annotated[_Flag, Field(description=_IN_COOKIE)] = _FALSE
 
 
 class Enrolment(BaseModel):
@@ -344,9 +345,8 @@ class KeyRequest(BaseModel):
         ),
     ] = None
     allow_query: Annotated[
-        StrictBool,
+        _Flag,
         Field(description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone"),
-        expected("true or false"),
     ] = _FALSE
     limits: KeyLimits = Field(default_factory=KeyLimits, description="the key's own limits, within those of its owner")
 
@@ -404,7 +404,7 @@ class Refresh(BaseModel):
 
     model_config = request_config(refresh_token="pcr_AZqrEnwA...")  # noqa: S106  # an example
 
-    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
+    cookie: Annotated[_Flag, Field(description=_IN_COOKIE)] = _FALSE
     refresh_token: str | None = Field(None, max_length=200, examples=["pcr_AZqrEnwA..."], validate_default=True)
 
     @field_validator("refresh_token")

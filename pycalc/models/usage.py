@@ -18,12 +18,8 @@ from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import Number
 from pycalc.models.times import timestamp
 
-_DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_LAST_DAY = date.max.toordinal() - _EPOCH_DAY
 _NAME = re.compile(r"[a-z0-9_.-]{1,32}")
-# Upper bounds of one event's amounts. The columns of the totals have room for nine million such events.
-_DIGITS, _MICROSECONDS = 10**24, 10**12
 
 
 class Use(NamedTuple):
@@ -95,7 +91,7 @@ def use_of(event: Event) -> Use:
 
     Raises ValueError if an event in JSON is malformed, or lacks an amount, or has one that is out of bounds.
     """
-    day = event.time_ms // _DAY_MS
+    day = event.time_ms // 86_400_000
     if isinstance(event.content, HistoryRow):  # our own row, whose amounts the limits of a calculation bound
         row = event.content
         digits = int(row.digits)
@@ -117,7 +113,8 @@ def use_of(event: Event) -> Use:
         raise ValueError(f"not an event of a calculation: {error!r}") from error
     if not (isinstance(use.operation, str) and _NAME.fullmatch(use.operation)):
         raise ValueError("not the name of an operation")
-    if use.day > _LAST_DAY or not (0 <= use.digits < _DIGITS and 0 <= use.compute_us < _MICROSECONDS):
+    # The columns of the totals have room for nine million events with these amounts.
+    if use.day > day_of(date.max) or not (0 <= use.digits < 10**24 and 0 <= use.compute_us < 10**12):
         raise ValueError("a day, a number of digits or a time out of bounds")
     return use
 

@@ -11,11 +11,10 @@ from pydantic import Field
 
 from pycalc import __version__
 from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditFilter, AuditPage
-from pycalc.models.cursors import cursor_id
-from pycalc.models.dead_letters import DeadLetterPage
 from pycalc.models.formats import PageLimit
+from pycalc.models.ids import cursor_id
 from pycalc.models.scopes import KeyScope
-from pycalc.models.service import Overview
+from pycalc.models.service import DeadLetterPage, Overview
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pycalc.db.base import AuditStore
 from pycalc.models.audit import AuditEntry, AuditFilter, encode_entry
-from pycalc.models.cursors import cursor_id, cursor_of
+from pycalc.models.ids import cursor_id, cursor_of
 
 
 class AuditReader:
