@@ -103,7 +103,7 @@ def collect_garbage_rarely() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Create ``app`` at the first access: importing this module reads no settings. Raises ValueError for a bad one."""
+    """Create ``app`` at the first access, so that an import reads no settings. Raises ValueError for a bad setting."""
     if name == "app":
         settings = read_settings()
         configure_logging(form=settings.log_format)

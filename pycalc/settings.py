@@ -33,7 +33,7 @@ _SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|
 
 
 def read_settings() -> Settings:
-    """Return the settings; raises ValueError, whose message has no secret, for a bad setting or unreadable ``.env``."""
+    """Return the settings. Raises ValueError for a bad setting or an unreadable ``.env``; its message has no secret."""
     try:
         return Settings()
     except ValidationError as error:

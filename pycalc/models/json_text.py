@@ -14,11 +14,10 @@ from typing import Any
 from pycalc.errors import FieldProblem, InvalidInput
 
 LARGEST_JSON_INTEGER = 2**53 - 1
-_SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_SHORT_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")  # with at most as many digits as LARGEST_JSON_INTEGER
 _LONGEST_SHOWN = 64  # the most characters of a name in a request that a message repeats
 _Place = tuple[str | int, "_Place | None"]
-_ENCODER = json.JSONEncoder()
+quoted = json.JSONEncoder().encode  # returns a text as a JSON string with quotes and escapes
 
 
 def json_number(value: int) -> int | str:
@@ -33,14 +32,9 @@ def json_literal(text: str) -> str:
     """
     if text in ("true", "false") or text.startswith(("[", "{")):
         return text
-    if len(text) <= _SAFE_LENGTH and _INTEGER.fullmatch(text) and abs(int(text)) <= LARGEST_JSON_INTEGER:
+    if _SHORT_INTEGER.fullmatch(text) and abs(int(text)) <= LARGEST_JSON_INTEGER:
         return text
     return quoted(text)
-
-
-def quoted(text: str) -> str:
-    """Return a text as a JSON string with quotes and escapes."""
-    return _ENCODER.encode(text)
 
 
 def _number(text: str) -> int | float | str:

@@ -128,6 +128,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
     if prefers_html(request.scope):
         return await _CONSOLE.respond(request)
+    provider = None if resources.provider_sign_in is None else "/oidc/login"
     links = {
         "name": "pycalc",
         "version": __version__,
@@ -135,10 +136,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
         "docs": "/docs",
         "openapi": "/openapi.json",
         "health": "/health",
-        "sign_in": {
-            "password": resources.passwords_allowed,
-            "provider": None if resources.provider_sign_in is None else "/oidc/login",
-        },
+        "sign_in": {"password": resources.passwords_allowed, "provider": provider},
     }
     return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding, Accept-Language"})
 
