@@ -15,26 +15,14 @@ from pycalc.mcp.endpoint import McpEndpoint
 from pycalc.mcp.router import router as mcp_router
 from pycalc.observability.logging import configure_logging
 from pycalc.resources.wiring import Resources, open_resources
-from pycalc.routers import (
-    admin,
-    auth,
-    batch,
-    calculations,
-    evaluate,
-    events,
-    history,
-    keys,
-    math,
-    oidc,
-    system,
-    usage,
-    users,
-)
+from pycalc.routers import admin, auth, batch, calculations, evaluate, events, history, keys, oidc, system, usage, users
 from pycalc.routers.http.connection import BODY_SECONDS
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.middleware import Application
 from pycalc.routers.http.openapi import SERVERS, TAGS, operation_id
 from pycalc.routers.http.problems import install_problems
+from pycalc.routers.math import CalculationRoute
+from pycalc.routers.math import router as math_router
 from pycalc.settings import Settings, read_settings, unknown_settings
 
 _DESCRIPTION = """Fibonacci numbers, factorials and powers of any size, right to the last digit.
@@ -65,7 +53,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
     A request's body may take ``body_seconds``, and one second more for every BODY_BYTES_A_SECOND bytes received.
     """
     app = Application(
-        [route for route in math.router.routes if isinstance(route, math.CalculationRoute)],
+        [route for route in math_router.routes if isinstance(route, CalculationRoute)],
         settings.cors_origins,
         body_seconds,
         title="pycalc",
