@@ -96,7 +96,7 @@ def use_of(event: Event) -> Use:
         row = event.content
         digits = int(row.digits)
         if row.sha256 is None:
-            digits = _summary_digits(digits, row.leading, row.trailing)
+            digits = min(digits, len(row.leading) + len(row.trailing))  # of a summary, only both ends are shown
         return Use(row.id, row.user_id, day, row.operation, row.cached, digits, row.elapsed_us)
     try:
         item = json.loads(event.content)["data"]
@@ -106,7 +106,7 @@ def use_of(event: Event) -> Use:
         if "created_at" in item:
             day = day_of(date.fromisoformat(item["created_at"][:10]))
         if item.get("sha256", "") is None:
-            digits = _summary_digits(digits, item["leading"], item["trailing"])
+            digits = min(digits, len(item["leading"]) + len(item["trailing"]))
         elapsed_us = round(elapsed_ms * 1000)
         use = Use(event.id, event.key, day, item["operation"], bool(item["cached"]), digits, elapsed_us)
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -117,11 +117,6 @@ def use_of(event: Event) -> Use:
     if use.day > day_of(date.max) or not (0 <= use.digits < 10**24 and 0 <= use.compute_us < 10**12):
         raise ValueError("a day, a number of digits or a time out of bounds")
     return use
-
-
-def _summary_digits(digits: int, leading: str, trailing: str) -> int:
-    """Return how many of a result's ``digits`` its summary shows, in ``leading`` and ``trailing``."""
-    return min(digits, len(leading) + len(trailing))
 
 
 def day_of(day: date) -> int:

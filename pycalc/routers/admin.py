@@ -50,13 +50,11 @@ router = APIRouter(prefix="/admin", tags=["admin"], route_class=StrictRoute)
 class AuditQuery(StrictQuery):
     """The filters of a page or an export of the audit log."""
 
-    limit: Annotated[
-        PageLimit, Field(description="the most entries in a page or an export; by default, an export has all")
-    ] = 50
+    limit: PageLimit = Field(50, description="the most entries in a page or an export; by default, an export has all")
     cursor: Cursor = None
-    actor: Annotated[str | None, Field(max_length=254, description="only what this user did")] = None
-    action: Annotated[str | None, Field(max_length=64, description="only this action, such as `key created`")] = None
-    subject: Annotated[str | None, Field(max_length=254, description="only what was done to this account")] = None
+    actor: str | None = Field(None, max_length=254, description="only what this user did")
+    action: str | None = Field(None, max_length=64, description="only this action, such as `key created`")
+    subject: str | None = Field(None, max_length=254, description="only what was done to this account")
     since: Since = None
     until: Until = None
 
@@ -89,10 +87,8 @@ async def list_audit(
 class DeadLettersQuery(StrictQuery):
     """The length and the start of a page of dead letters."""
 
-    limit: Annotated[PageLimit, Field(description="dead letters in a page")] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=18, pattern="^[0-9]+$", description="`next_cursor` of the page before")
-    ] = None
+    limit: PageLimit = Field(50, description="dead letters in a page")
+    cursor: str | None = Field(None, max_length=18, pattern="^[0-9]+$", description="`next_cursor` of the page before")
 
 
 @router.get("/dead-letters", responses={200: {"headers": headers("Link")}, **responses("overloaded")})

@@ -40,18 +40,14 @@ def _account(user: User) -> UserAccount:
 class UsersQuery(StrictQuery):
     """The filter, the order, the length and the start of a page of accounts."""
 
-    limit: Annotated[PageLimit, Field(description="accounts in a page")] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=200, description="`next_cursor` of the page before, in the same order")
-    ] = None
-    search: Annotated[
-        str | None,
-        Field(
-            max_length=254,
-            description="only accounts whose name or email address begins with this; accounts from the identity "
-            "provider are found by their name only",
-        ),
-    ] = None
+    limit: PageLimit = Field(50, description="accounts in a page")
+    cursor: str | None = Field(None, max_length=200, description="`next_cursor` of the page before, in the same order")
+    search: str | None = Field(
+        None,
+        max_length=254,
+        description="only accounts whose name or email address begins with this; accounts from the identity provider "
+        "are found by their name only",
+    )
     sort: Annotated[
         Literal["username", "-username", "created_at", "-created_at", "last_sign_in_at", "-last_sign_in_at"],
         Field(description="the order; `-`: descending"),
