@@ -23,7 +23,6 @@ from pycalc.models.times import parse_age
 from pycalc.urls import is_secure
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
-_OWN_PORT = {"http": ":80", "https": ":443"}
 _ENV_FILE = ".env"
 # For a Service named pycalc, Kubernetes sets PYCALC_PORT to a URL that begins like this, and sets variables with the
 # endings below.
@@ -71,10 +70,8 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
     """
     links = {name for name, value in variables.items() if name.endswith("_PORT") and _SERVICE_LINK.match(value)}
     services = {name.removesuffix("_PORT") for name in links}
-    for name in variables:
-        service = name.removesuffix("_SERVICE_HOST")
-        if service != name and f"{service}_SERVICE_PORT" in variables:
-            services.add(service)
+    hosts = {name.removesuffix("_HOST") for name in variables if name.endswith("_SERVICE_HOST")}
+    services |= {host.removesuffix("_SERVICE") for host in hosts if f"{host}_PORT" in variables}
     return links | {
         name
         for name in variables
@@ -135,7 +132,8 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 
 def _require_origin(text: str) -> None:
     found = _ORIGIN.fullmatch(text)
-    if found is None or found[2] == _OWN_PORT[found[1]]:  # browsers omit the scheme's default port (RFC 6454 §6.2)
+    # Browsers omit the scheme's default port (RFC 6454 §6.2).
+    if found is None or f"{found[1]}{found[2]}" in ("http:80", "https:443"):
         raise ValueError("each origin is of the form https://app.example, without a path; there are no wildcards")
 
 

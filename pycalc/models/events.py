@@ -23,10 +23,8 @@ class Event(NamedTuple):
 
     @property
     def time_ms(self) -> int:
-        """Return the time at which the calculation was recorded, in milliseconds since the epoch.
-
-        For an event in JSON, return the time in its id, which may be a few seconds later.
-        """
+        """Return the time at which the calculation was recorded, in milliseconds since the epoch."""
+        # The time in an id may be a few seconds later.
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property

@@ -44,10 +44,7 @@ class IdSource:
         self._ignore_if_ahead(now_ms())
 
     def ahead_seconds(self) -> float:
-        """Return the seconds by which the largest ignored id is ahead of the clock.
-
-        Return 0 if no id was ignored, or if that id is no longer over AHEAD_MS ahead of the clock.
-        """
+        """Return the seconds by which the largest ignored id is ahead of the clock, or 0 if by AHEAD_MS or less."""
         ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
