@@ -17,7 +17,7 @@ LARGEST_JSON_INTEGER = 2**53 - 1
 _SHORT_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")  # with at most as many digits as LARGEST_JSON_INTEGER
 _LONGEST_SHOWN = 64  # the most characters of a name in a request that a message repeats
 _Place = tuple[str | int, "_Place | None"]
-quoted = json.JSONEncoder().encode  # returns a text as a JSON string with quotes and escapes
+quoted: Callable[[str], str] = json.JSONEncoder().encode  # returns a text as a JSON string with quotes and escapes
 
 
 def json_number(value: int) -> int | str:
