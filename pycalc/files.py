@@ -38,10 +38,7 @@ def readable_file(option: str, path: str) -> Iterator[None]:
 
 
 def require_readable(option: str, path: str, *, or_folder: bool = False) -> None:
-    """Raise ValueError if this process can't read the file ``path``, which ``option`` names.
-
-    With ``or_folder``, the path may also be a folder.
-    """
+    """Raise ValueError unless ``path``, which ``option`` names, is a readable file, or with ``or_folder`` a folder."""
     with readable_file(option, path):
         if not (or_folder and os.path.isdir(path)):
             with open(path, "rb"):

@@ -18,8 +18,15 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     The limits are the process's CPU affinity (``taskset``, the static policy of Kubernetes) and the CPU quotas of its
     control groups (``docker run --cpus``). ``os.cpu_count()`` ignores both.
     """
-    quotas = [_quota(folder) for folder in _folders(cgroups, own, "cpu")]
-    return max(1, min([len(os.sched_getaffinity(0)), *(math.ceil(quota) for quota in quotas if quota)]))
+    limits = [float(len(os.sched_getaffinity(0)))]
+    for folder in _folders(cgroups, own, "cpu"):
+        with suppress(OSError, ValueError):  # version 2; "max" means no quota
+            quota, period = (folder / "cpu.max").read_text().split()
+            limits.append(int(quota) / int(period))
+        with suppress(OSError, ValueError):  # version 1; -1 means no quota
+            microseconds = int((folder / "cpu.cfs_quota_us").read_text())
+            limits.append(microseconds / int((folder / "cpu.cfs_period_us").read_text()))
+    return max(1, math.ceil(min(limit for limit in limits if limit > 0)))
 
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
@@ -43,14 +50,3 @@ def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
             root = cgroups / controller if controllers else cgroups
             inner = root / path.lstrip("/")
             yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(root))
-
-
-def _quota(folder: Path) -> float | None:
-    """Return the CPU quota of a control group in cores, or None if it has none."""
-    with suppress(OSError, ValueError):
-        quota, period = (folder / "cpu.max").read_text().split()
-        return int(quota) / int(period)
-    with suppress(OSError, ValueError):
-        microseconds = int((folder / "cpu.cfs_quota_us").read_text())
-        return microseconds / int((folder / "cpu.cfs_period_us").read_text()) if microseconds > 0 else None
-    return None

@@ -15,29 +15,14 @@ from pycalc.mcp.endpoint import McpEndpoint
 from pycalc.mcp.router import router as mcp_router
 from pycalc.observability.logging import configure_logging
 from pycalc.resources.wiring import Resources, open_resources
-from pycalc.routers import (
-    admin,
-    auth,
-    batch,
-    calculations,
-    evaluate,
-    events,
-    history,
-    keys,
-    math,
-    oidc,
-    password_resets,
-    sessions,
-    system,
-    totp,
-    usage,
-    users,
-)
+from pycalc.routers import admin, auth, batch, calculations, evaluate, events, history, keys, oidc, system, usage, users
 from pycalc.routers.http.connection import BODY_SECONDS
 from pycalc.routers.http.documents import Document
 from pycalc.routers.http.middleware import Application
 from pycalc.routers.http.openapi import SERVERS, TAGS, operation_id
 from pycalc.routers.http.problems import install_problems
+from pycalc.routers.math import CalculationRoute
+from pycalc.routers.math import router as math_router
 from pycalc.settings import Settings, read_settings, unknown_settings
 
 _DESCRIPTION = """Fibonacci numbers, factorials and powers of any size, right to the last digit.
@@ -55,10 +40,7 @@ class LifespanState(TypedDict):
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
-    """Return a context that opens the resources that the settings name, and closes them at its end.
-
-    Raises the errors of ``open_resources``.
-    """
+    """Open the resources that the settings name, and close them at the end. Raises the errors of ``open_resources``."""
     public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
     endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
     async with open_resources(settings) as resources, aclosing(endpoint):
@@ -71,7 +53,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
     A request's body may take ``body_seconds``, and one second more for every BODY_BYTES_A_SECOND bytes received.
     """
     app = Application(
-        [route for route in math.router.routes if isinstance(route, math.CalculationRoute)],
+        [route for route in math_router.routes if isinstance(route, CalculationRoute)],
         settings.cors_origins,
         body_seconds,
         title="pycalc",
@@ -91,8 +73,7 @@ def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> App
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     app.include_router(mcp_router)  # first, because /mcp is requested often, and FastAPI tries all routes before it
-    of_accounts = (auth, totp, oidc, sessions, keys, users, password_resets)
-    for part in (batch, calculations, evaluate, *of_accounts, history, usage, events, admin, system):
+    for part in (batch, calculations, evaluate, auth, oidc, keys, users, history, usage, events, admin, system):
         app.include_router(part.router)
     if settings.metrics_port is None:
         app.include_router(system.metrics_router)
@@ -110,16 +91,13 @@ def collect_garbage_rarely() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Create ``app`` at the first access, so that importing this module reads no settings.
-
-    Raises ValueError for an invalid setting.
-    """
+    """Create ``app`` at the first access, so that an import reads no settings. Raises ValueError for a bad setting."""
     if name == "app":
         settings = read_settings()
         configure_logging(form=settings.log_format)
         for sentence in unknown_settings():
             get_logger(__name__).warning("unknown setting", detail=sentence)
-        application = globals()["app"] = create_app(settings)  # later accesses find it there
+        globals()["app"] = create_app(settings)  # later accesses find it there
         collect_garbage_rarely()
-        return application
+        return globals()["app"]
     raise AttributeError(name)

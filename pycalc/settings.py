@@ -14,13 +14,7 @@ from typing import Annotated, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pycalc.machine import cores, memory
 from pycalc.models.auth import MIN_KEY_LENGTH, DeletedHistory, Role
@@ -29,7 +23,6 @@ from pycalc.models.times import parse_age
 from pycalc.urls import is_secure
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
-_OWN_PORT = {"http": ":80", "https": ":443"}
 _ENV_FILE = ".env"
 # For a Service named pycalc, Kubernetes sets PYCALC_PORT to a URL that begins like this, and sets variables with the
 # endings below.
@@ -39,10 +32,7 @@ _SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|
 
 
 def read_settings() -> Settings:
-    """Return the settings. Raises ValueError for an invalid setting or an unreadable ``.env``.
-
-    The error's message contains no secret.
-    """
+    """Return the settings. Raises ValueError for a bad setting or an unreadable ``.env``; its message has no secret."""
     try:
         return Settings()
     except ValidationError as error:
@@ -80,10 +70,8 @@ def _service_links(variables: Mapping[str, str]) -> set[str]:
     """
     links = {name for name, value in variables.items() if name.endswith("_PORT") and _SERVICE_LINK.match(value)}
     services = {name.removesuffix("_PORT") for name in links}
-    for name in variables:
-        service = name.removesuffix("_SERVICE_HOST")
-        if service != name and f"{service}_SERVICE_PORT" in variables:
-            services.add(service)
+    hosts = {name.removesuffix("_HOST") for name in variables if name.endswith("_SERVICE_HOST")}
+    services |= {host.removesuffix("_SERVICE") for host in hosts if f"{host}_PORT" in variables}
     return links | {
         name
         for name in variables
@@ -111,15 +99,11 @@ def sentence_of(error: ValidationError, prefix: str = "") -> str:
 
 
 def _expanded(path: str) -> str:
-    """Return a path with ``~`` and variables expanded. Docker and systemd do not expand them in environment files.
-
-    Raises ValueError for a path that begins with a quotation mark. Raises ValueError if ``$`` or a leading ``~``
-    remains, because it does not name an existing variable or user. So the name of a file can't contain ``$``.
-    """
+    """Return a path with ``~`` and variables expanded. Docker and systemd do not expand them in environment files."""
     if path[:1] in ("'", '"'):
         raise ValueError("the path begins with a quotation mark; write it without quotation marks")
     expanded = os.path.expandvars(os.path.expanduser(path))
-    if "$" in expanded or expanded.startswith("~"):
+    if "$" in expanded or expanded.startswith("~"):  # so the name of a file can't contain $
         raise ValueError(f"{path!r}: $ must begin the name of a set variable, and ~ that of an existing user")
     return expanded
 
@@ -136,10 +120,7 @@ def _split(value: object) -> object:
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that calls ``check`` for a text, or for each text in a tuple. Empty texts are not checked.
-
-    ``check`` must raise ValueError for an invalid text.
-    """
+    """Return a validator that calls ``check`` for a text, or for each text in a tuple. Empty texts are not checked."""
 
     def checked(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for text in filter(None, (value,) if isinstance(value, str) else value):
@@ -151,7 +132,8 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
 
 def _require_origin(text: str) -> None:
     found = _ORIGIN.fullmatch(text)
-    if found is None or found[2] == _OWN_PORT[found[1]]:  # browsers omit the scheme's default port (RFC 6454 §6.2)
+    # Browsers omit the scheme's default port (RFC 6454 §6.2).
+    if found is None or f"{found[1]}{found[2]}" in ("http:80", "https:443"):
         raise ValueError("each origin is of the form https://app.example, without a path; there are no wildcards")
 
 
@@ -445,12 +427,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _require_provider(self) -> Self:
-        """Raise ValueError if the settings of an OpenID Connect provider are incomplete.
-
-        An issuer needs a client id, a client secret and a redirect URL and, if admins need a second factor, also
-        ``oidc_factor_claim``. Without an issuer, the other settings of the provider must be empty, and password login
-        must be on.
-        """
+        """Raise ValueError if the settings of an OpenID Connect provider are incomplete."""
         needed = (self.oidc_client_id, self.oidc_client_secret.get_secret_value(), self.oidc_redirect_url)
         if self.oidc_issuer and not all(needed):
             raise ValueError(
@@ -467,11 +444,8 @@ class Settings(BaseSettings):
         return self
 
     def require_keys(self) -> None:
-        """Raise ValueError if the secret or password keys are not set, unless the service makes its own keys.
-
-        The service makes its own keys in development on SQLite, but not on Cloud Run.
-        """
-        if not self.hardened and self.database.startswith("sqlite:"):
+        """Raise ValueError if the secret or password keys are not set, unless the service makes its own keys."""
+        if not self.hardened and self.database.startswith("sqlite:"):  # here the service makes its own
             return
         where = f"in production, on Cloud Run and with PostgreSQL: {MIN_KEY_LENGTH} random characters or more"
         if not (self.secret_keys or self.secret_keys_file):

@@ -16,7 +16,6 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+]*):")
 _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.%-]*)(?::(?P<port>[0-9]{1,5}))?")
-_LAST_PORT = 65_535
 
 
 @contextmanager
@@ -47,7 +46,7 @@ def file_of(url: str) -> Path:
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the components of a URL; raises ValueError for an invalid URL, without quoting the password.
+    """Return the components of a URL; raises ValueError for an invalid URL.
 
     A fragment, or an @ other than the one after the login, makes the URL invalid. In such a URL, an unescaped character
     such as / or ? may have moved a part of the password into the path, query or fragment. If the URL has no @ at all,
@@ -87,11 +86,7 @@ def authority(host: str, port: int) -> str:
 
 
 def url_options(url: str, known: Collection[str]) -> dict[str, str]:
-    """Return the options in a URL's query.
-
-    Raises ValueError for an unknown, empty or repeated option, and for an invalid URL. The message does not quote an
-    unknown option, which may be a part of a password.
-    """
+    """Return the options in a URL's query. Raises ValueError for an unknown, empty or repeated one, or a bad URL."""
     options: dict[str, str] = {}
     for name, value in parse_qsl(split_url(url).query, keep_blank_values=True):
         if name not in known:
@@ -105,24 +100,18 @@ def url_options(url: str, known: Collection[str]) -> dict[str, str]:
 
 
 def require_server(text: str) -> tuple[str, int | None]:
-    """Return the host and the port in ``host:port``. The host may be empty, and the port is None if it is missing.
-
-    Raises ValueError for other texts. The message does not quote the text, which may contain a password.
-    """
+    """Return the host (may be empty) and the port (or None) in ``host:port``. Raises ValueError for other texts."""
     found = _SERVER.fullmatch(text)
-    if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):
+    if found is None or (found["port"] and not 0 < int(found["port"]) <= 65_535):
         raise ValueError(
-            f"the port must be a number from 1 to {_LAST_PORT}; write @ and the host after the user's name and "
-            "password, and percent-encode /, ? and # in these as %2F, %3F and %23"
+            "the port must be a number from 1 to 65535; write @ and the host after the user's name and password, and "
+            "percent-encode /, ? and # in these as %2F, %3F and %23"
         )
     return found["host"], int(found["port"]) if found["port"] else None
 
 
 def whole_option(options: dict[str, str], name: str, default: int, least: int, most: int = 10**15 - 1) -> int:
-    """Return the whole number in an option, or ``default`` if the option is missing.
-
-    Raises ValueError if the option is not a whole number from ``least`` to ``most``, written with up to 15 digits.
-    """
+    """Return the whole number in an option, else ``default``. Raises ValueError if not from ``least`` to ``most``."""
     text = options.get(name)
     if text is None:
         return default

@@ -152,10 +152,13 @@ Username = Annotated[
 ]
 _PASSWORD = "correct horse battery staple"  # noqa: S105  # an example
 _NEW_PASSWORD = "purple monkey dishwasher"  # noqa: S105  # an example
+_Flag = Annotated[StrictBool, expected("true or false")]
 # A factory keeps the default out of the schema: some generated clients require a member that has a default, and some
 # can't generate a default that is an object.
-_FALSE = Field(default_factory=bool)
-_IN_COOKIE = "true for browsers: the refresh token comes in a cookie that no script can read, and not in the body"
+_IN_COOKIE = Field(
+    default_factory=bool,
+    description="true for browsers: the refresh token comes in a cookie that no script can read, and not in the body",
+)
 Password = Annotated[
     str,
     Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD]),
@@ -210,7 +213,7 @@ class Credentials(BaseModel):
     username: str = Field(max_length=254, examples=["ada"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
     totp: OneTimeCode | None = None
-    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
+    cookie: _Flag = _IN_COOKIE
 
 
 class Enrolment(BaseModel):
@@ -343,11 +346,10 @@ class KeyRequest(BaseModel):
             accepts=lambda scopes: scopes is None or len(set(scopes)) == len(scopes),
         ),
     ] = None
-    allow_query: Annotated[
-        StrictBool,
-        Field(description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone"),
-        expected("true or false"),
-    ] = _FALSE
+    allow_query: _Flag = Field(
+        default_factory=bool,
+        description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone",
+    )
     limits: KeyLimits = Field(default_factory=KeyLimits, description="the key's own limits, within those of its owner")
 
     @field_validator("allow_query")
@@ -404,7 +406,7 @@ class Refresh(BaseModel):
 
     model_config = request_config(refresh_token="pcr_AZqrEnwA...")  # noqa: S106  # an example
 
-    cookie: Annotated[StrictBool, Field(description=_IN_COOKIE), expected("true or false")] = _FALSE
+    cookie: _Flag = _IN_COOKIE
     refresh_token: str | None = Field(None, max_length=200, examples=["pcr_AZqrEnwA..."], validate_default=True)
 
     @field_validator("refresh_token")

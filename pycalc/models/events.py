@@ -23,29 +23,26 @@ class Event(NamedTuple):
 
     @property
     def time_ms(self) -> int:
-        """Return the time at which the calculation was recorded, in milliseconds since the epoch.
-
-        For an event in JSON, return the time in its id, which may be a few seconds later.
-        """
+        """Return the time at which the calculation was recorded, in milliseconds since the epoch."""
+        # The time in an id may be a few seconds later.
         return unix_ms_of_id(self.id) if isinstance(self.content, bytes) else self.content.time_ms
 
     @property
     def payload(self) -> bytes:
         """Return the event as CloudEvents JSON."""
-        return self.content if isinstance(self.content, bytes) else _encode(self.content)
+        if isinstance(self.content, bytes):
+            return self.content
+        # A row has at most about 1,000 characters for each operand and for the result, so the event stays below 8 KiB.
+        row = self.content
+        identity, time = text_of_id(row.id), timestamp(row.time_ms)
+        trace = "" if row.traceparent is None else f'"traceparent":{quoted(row.traceparent)},'
+        return (
+            f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
+            f'"subject":"{text_of_id(row.user_id)}","time":"{time}",'
+            f'"datacontenttype":"application/json",{trace}"data":{encode_item_as(row, identity, time)}}}'
+        ).encode()
 
 
 def event_of(row: HistoryRow) -> Event:
     """Return the event of a recorded calculation."""
     return Event(row.id, row.user_id, row, row.traceparent)
-
-
-def _encode(row: HistoryRow) -> bytes:
-    # A row has at most about 1,000 characters for each operand and for the result, so the event stays below 8 KiB.
-    identity, time = text_of_id(row.id), timestamp(row.time_ms)
-    trace = "" if row.traceparent is None else f'"traceparent":{quoted(row.traceparent)},'
-    return (
-        f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
-        f'"subject":"{text_of_id(row.user_id)}","time":"{time}",'
-        f'"datacontenttype":"application/json",{trace}"data":{encode_item_as(row, identity, time)}}}'
-    ).encode()

@@ -1,7 +1,8 @@
-"""UUIDv7 identifiers (RFC 9562 §5.7) of 16 bytes, which contain their time and sort by it."""
+"""UUIDv7 identifiers (RFC 9562 §5.7) of 16 bytes, which contain their time and sort by it; cursors made of them."""
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,13 @@ from random import SystemRandom
 from typing import Final
 from uuid import UUID
 
+from pycalc.errors import FieldProblem, InvalidInput
+
 _COUNTER_BITS: Final = 42
 _TAIL_BITS: Final = 32
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _random = SystemRandom()
+_CURSOR_VERSION: Final = b"\x01"
 AHEAD_MS: Final = 5_000  # ids may be this far ahead of the clock; NTP steps a clock back by less
 
 
@@ -40,10 +44,7 @@ class IdSource:
         self._ignore_if_ahead(now_ms())
 
     def ahead_seconds(self) -> float:
-        """Return the seconds by which the largest ignored id is ahead of the clock.
-
-        Return 0 if no id was ignored, or if that id is no longer over AHEAD_MS ahead of the clock.
-        """
+        """Return the seconds by which the largest ignored id is ahead of the clock, or 0 if by AHEAD_MS or less."""
         ahead_ms = self._furthest_ms - now_ms()
         return ahead_ms / 1000 if ahead_ms > AHEAD_MS else 0.0
 
@@ -114,3 +115,23 @@ def unix_ms(moment: datetime) -> int:
 def first_id_of_ms(unix_ms: int) -> bytes:
     """Return a lower bound of all ids with the time ``unix_ms`` or later. Ids with earlier times sort before it."""
     return max(0, min(unix_ms, 2**48 - 1)).to_bytes(6) + bytes(10)
+
+
+def cursor_of(identity: bytes) -> str:
+    """Return the cursor of the page that follows the item with this id, where the items have descending ids."""
+    return base64.urlsafe_b64encode(_CURSOR_VERSION + identity).rstrip(b"=").decode()
+
+
+def cursor_id(text: str | None) -> bytes | None:
+    """Return the id in a cursor, or in an item's id as clients see it; None for None. Raises InvalidInput otherwise."""
+    if text is None:
+        return None
+    try:
+        if len(text) == 36:
+            return id_of_text(text)
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != 17 or raw[:1] != _CURSOR_VERSION:
+        raise InvalidInput.of(FieldProblem("/cursor", "cursor must be a page's next_cursor or an item's id."))
+    return raw[1:]

@@ -14,14 +14,10 @@ from typing import Any
 from pycalc.errors import FieldProblem, InvalidInput
 
 LARGEST_JSON_INTEGER = 2**53 - 1
-_SAFE_LENGTH = len(str(LARGEST_JSON_INTEGER)) + 1
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_SHORT_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")  # with at most as many digits as LARGEST_JSON_INTEGER
 _LONGEST_SHOWN = 64  # the most characters of a name in a request that a message repeats
 _Place = tuple[str | int, "_Place | None"]
-_ENCODER = json.JSONEncoder()
-_MOST_OBJECTS = 1_024
-_PARTS_PER_OBJECT = 4
-_LONGEST_INTEGER = 4_000
+quoted: Callable[[str], str] = json.JSONEncoder().encode  # returns a text as a JSON string with quotes and escapes
 
 
 def json_number(value: int) -> int | str:
@@ -36,24 +32,27 @@ def json_literal(text: str) -> str:
     """
     if text in ("true", "false") or text.startswith(("[", "{")):
         return text
-    if len(text) <= _SAFE_LENGTH and _INTEGER.fullmatch(text) and abs(int(text)) <= LARGEST_JSON_INTEGER:
+    if _SHORT_INTEGER.fullmatch(text) and abs(int(text)) <= LARGEST_JSON_INTEGER:
         return text
     return quoted(text)
 
 
-def quoted(text: str) -> str:
-    """Return a text as a JSON string with quotes and escapes."""
-    return _ENCODER.encode(text)
+def _number(text: str) -> int | float | str:
+    """Return a number's value, or ``text`` itself for an integer of over 4,000 characters, too long for any field."""
+    if text.lstrip("-").isdigit():
+        return int(text) if len(text) <= 4_000 else text
+    return float(text)
 
 
-def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_objects: int = _MOST_OBJECTS) -> Any:
-    """Return the document in a body. ``number`` converts the text of each number, by default as ``_number`` does.
+def read_json(body: bytes, number: Callable[[str], Any] = _number, most_objects: int = 1_024) -> Any:
+    """Return the document in a body. ``number`` converts the text of each number.
 
     Raises InvalidInput for text that is not JSON or nested too deeply, and for a repeated member, with a pointer to it.
     Raises InvalidInput for more than ``most_objects`` objects, and for over 4 · ``most_objects`` numbers or arrays,
     because reading them would block the event loop.
     """
-    if body.count(b"[") > _PARTS_PER_OBJECT * most_objects:
+    most_parts = 4 * most_objects
+    if body.count(b"[") > most_parts:
         raise _too_many()
     repeated: list[tuple[dict[str, Any], str]] = []
     objects = numbers = 0
@@ -61,9 +60,9 @@ def read_json(body: bytes, number: Callable[[str], Any] | None = None, most_obje
     def literal(text: str) -> Any:
         nonlocal numbers
         numbers += 1
-        if numbers > _PARTS_PER_OBJECT * most_objects:
+        if numbers > most_parts:
             raise _too_many()
-        return _number(text) if number is None else number(text)
+        return number(text)
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal objects
@@ -102,13 +101,6 @@ def number_literal(number: str) -> str:
 
 def _too_many() -> InvalidInput:
     return InvalidInput.of(FieldProblem("", "The body holds more objects, lists or numbers than any request needs."))
-
-
-def _number(text: str) -> int | float | str:
-    """Return a number's value, or ``text`` itself for an integer of over 4,000 characters, too long for any field."""
-    if text.lstrip("-").isdigit():
-        return int(text) if len(text) <= _LONGEST_INTEGER else text
-    return float(text)
 
 
 def shown(name: str) -> str:

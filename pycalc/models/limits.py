@@ -117,10 +117,7 @@ UNLIMITED = UserLimits()
 
 
 def _notation(form: str, parse: Callable[[str], object], *others: str) -> WrapValidator:
-    """Return a validator that accepts None, each of ``others``, and a text for which ``parse`` raises no ValueError.
-
-    ``form`` describes such a text in the error message.
-    """
+    """Return a validator that accepts None, each of ``others``, and texts of this ``form``, which ``parse`` accepts."""
     otherwise = f'"{_NONE}" for no limit, or null for the default' if others else "or null"
     return expected(f"{form}, {otherwise}", accepts=lambda text: text is None or text in others or parse(text))
 

@@ -1,4 +1,4 @@
-"""The service's state as clients see it, and its running processes as admins see them."""
+"""The service's state as clients see it, and its running processes and dead letters as admins see them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import Timestamp, Uuid
+from pycalc.models.formats import NextCursor, Timestamp, Uuid
 
 Circuit = Literal["closed", "half-open", "open"]
 ServiceStatus = Annotated[
@@ -101,3 +101,22 @@ class Overview(TypedDict):
     checks: Annotated[dict[str, DependencyState], Field(description="the dependencies by name, as at /readyz")]
     dead_letters: Annotated[int, Field(description="the number of dead letters")]
     instances: Annotated[list[InstanceItem], Field(description="the running processes, the oldest first")]
+
+
+class DeadLetterItem(TypedDict):
+    """An event that could not be delivered or read, or a message that is no event of this service."""
+
+    id: Annotated[int, Field(description="the dead letter's number")]
+    stage: Annotated[Literal["relay", "consumer"], Field(description="where it failed")]
+    event_id: Annotated[Uuid | None, Field(description="the calculation's id; null: no event of this service")]
+    origin: Annotated[str, Field(description="where it came from, such as a topic, partition and offset")]
+    reason: str
+    content: Annotated[str, Field(description="up to 8 KiB; bytes that are not UTF-8 are escaped")]
+    created_at: Timestamp
+
+
+class DeadLetterPage(TypedDict):
+    """A page of the dead letters, the oldest first."""
+
+    items: list[DeadLetterItem]
+    next_cursor: NextCursor

@@ -18,12 +18,8 @@ from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import Number
 from pycalc.models.times import timestamp
 
-_DAY_MS = 24 * 3600 * 1000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_LAST_DAY = date.max.toordinal() - _EPOCH_DAY
 _NAME = re.compile(r"[a-z0-9_.-]{1,32}")
-# Upper bounds of one event's amounts. The columns of the totals have room for nine million such events.
-_DIGITS, _MICROSECONDS = 10**24, 10**12
 
 
 class Use(NamedTuple):
@@ -95,12 +91,12 @@ def use_of(event: Event) -> Use:
 
     Raises ValueError if an event in JSON is malformed, or lacks an amount, or has one that is out of bounds.
     """
-    day = event.time_ms // _DAY_MS
+    day = event.time_ms // 86_400_000
     if isinstance(event.content, HistoryRow):  # our own row, whose amounts the limits of a calculation bound
         row = event.content
         digits = int(row.digits)
         if row.sha256 is None:
-            digits = _summary_digits(digits, row.leading, row.trailing)
+            digits = min(digits, len(row.leading) + len(row.trailing))  # of a summary, only both ends are shown
         return Use(row.id, row.user_id, day, row.operation, row.cached, digits, row.elapsed_us)
     try:
         item = json.loads(event.content)["data"]
@@ -110,21 +106,17 @@ def use_of(event: Event) -> Use:
         if "created_at" in item:
             day = day_of(date.fromisoformat(item["created_at"][:10]))
         if item.get("sha256", "") is None:
-            digits = _summary_digits(digits, item["leading"], item["trailing"])
+            digits = min(digits, len(item["leading"]) + len(item["trailing"]))
         elapsed_us = round(elapsed_ms * 1000)
         use = Use(event.id, event.key, day, item["operation"], bool(item["cached"]), digits, elapsed_us)
     except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event of a calculation: {error!r}") from error
     if not (isinstance(use.operation, str) and _NAME.fullmatch(use.operation)):
         raise ValueError("not the name of an operation")
-    if use.day > _LAST_DAY or not (0 <= use.digits < _DIGITS and 0 <= use.compute_us < _MICROSECONDS):
+    # The columns of the totals have room for nine million events with these amounts.
+    if use.day > day_of(date.max) or not (0 <= use.digits < 10**24 and 0 <= use.compute_us < 10**12):
         raise ValueError("a day, a number of digits or a time out of bounds")
     return use
-
-
-def _summary_digits(digits: int, leading: str, trailing: str) -> int:
-    """Return how many of a result's ``digits`` its summary shows, in ``leading`` and ``trailing``."""
-    return min(digits, len(leading) + len(trailing))
 
 
 def day_of(day: date) -> int:

@@ -11,11 +11,10 @@ from pydantic import Field
 
 from pycalc import __version__
 from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditFilter, AuditPage
-from pycalc.models.cursors import cursor_id
-from pycalc.models.dead_letters import DeadLetterPage
 from pycalc.models.formats import PageLimit
+from pycalc.models.ids import cursor_id
 from pycalc.models.scopes import KeyScope
-from pycalc.models.service import Overview
+from pycalc.models.service import DeadLetterPage, Overview
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link
@@ -25,9 +24,6 @@ from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problem_types import responses
 from pycalc.routers.system import states_of
 from pycalc.services.history.exports import AUDIT_FORMATS
-
-_ENTRY_BYTES = 2_048  # memory that a page needs for an audit entry
-_LETTER_BYTES = 16_384  # memory that a page needs for a dead letter
 
 _AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -54,13 +50,11 @@ router = APIRouter(prefix="/admin", tags=["admin"], route_class=StrictRoute)
 class AuditQuery(StrictQuery):
     """The filters of a page or an export of the audit log."""
 
-    limit: Annotated[
-        PageLimit, Field(description="the most entries in a page or an export; by default, an export has all")
-    ] = 50
+    limit: PageLimit = Field(50, description="the most entries in a page or an export; by default, an export has all")
     cursor: Cursor = None
-    actor: Annotated[str | None, Field(max_length=254, description="only what this user did")] = None
-    action: Annotated[str | None, Field(max_length=64, description="only this action, such as `key created`")] = None
-    subject: Annotated[str | None, Field(max_length=254, description="only what was done to this account")] = None
+    actor: str | None = Field(None, max_length=254, description="only what this user did")
+    action: str | None = Field(None, max_length=64, description="only this action, such as `key created`")
+    subject: str | None = Field(None, max_length=254, description="only what was done to this account")
     since: Since = None
     until: Until = None
 
@@ -76,7 +70,7 @@ async def list_audit(
     selection = AuditFilter(query.actor, query.action, query.subject, query.since, query.until)
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *AUDIT_FORMATS)) or JSON
     if media_type == JSON:
-        with resources.response_memory.acquire(caller.user_id, query.limit * _ENTRY_BYTES):
+        with resources.response_memory.acquire(caller.user_id, query.limit * 2_048):  # bytes for each entry
             text, following = await resources.audit.page(selection, query.cursor, query.limit)
         return Response(text, headers={**VARY, **next_link(request.scope, following)}, media_type=JSON)
 
@@ -85,19 +79,16 @@ async def list_audit(
 
     layout = AUDIT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
-    before = cursor_id(query.cursor)
     read = partial(resources.audit.entries, selection)
-    pages = resources.exports.records(caller, require_rights, read, layout, before, limit)
+    pages = resources.exports.records(caller, require_rights, read, layout, cursor_id(query.cursor), limit)
     return await export_response(request.scope, pages, media_type, layout, "audit")
 
 
 class DeadLettersQuery(StrictQuery):
     """The length and the start of a page of dead letters."""
 
-    limit: Annotated[PageLimit, Field(description="dead letters in a page")] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=18, pattern="^[0-9]+$", description="`next_cursor` of the page before")
-    ] = None
+    limit: PageLimit = Field(50, description="dead letters in a page")
+    cursor: str | None = Field(None, max_length=18, pattern="^[0-9]+$", description="`next_cursor` of the page before")
 
 
 @router.get("/dead-letters", responses={200: {"headers": headers("Link")}, **responses("overloaded")})
@@ -109,7 +100,7 @@ async def list_dead_letters(
     query: Annotated[DeadLettersQuery, Query()],
 ) -> DeadLetterPage:
     """Return the events that could not be delivered or read, the oldest first (admins only)."""
-    with resources.response_memory.acquire(caller.user_id, query.limit * _LETTER_BYTES):
+    with resources.response_memory.acquire(caller.user_id, query.limit * 16_384):  # bytes for each of them
         items = await resources.dead_letters.items(int(query.cursor or 0), query.limit + 1)
     following = str(items[query.limit - 1]["id"]) if len(items) > query.limit else None
     response.headers.update(next_link(request.scope, following))

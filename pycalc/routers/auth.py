@@ -1,4 +1,4 @@
-"""Registration, sessions and the caller's own account."""
+"""Registration, login, and the caller's own account with its second factor and its sessions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from fastapi import APIRouter, Header, Request, Response
 from pycalc.models.auth import (
     Account,
     AccountDeletion,
+    Confirmation,
     Credentials,
+    Disabling,
+    Enrolment,
+    OpenSession,
     PasswordChange,
+    RecoveryCodes,
     Refresh,
     Registration,
     Session,
+    TotpSecret,
     User,
 )
 from pycalc.models.ids import text_of_id, unix_ms
@@ -26,8 +32,10 @@ from pycalc.routers.http.deps import (
     DeviceDep,
     EnrollingCallerDep,
     EnrollingReadDep,
+    IdInPath,
     OptionalCallerDep,
     ResourcesDep,
+    id_in_path,
 )
 from pycalc.routers.http.inputs import StrictRoute, oauth2_grant
 from pycalc.routers.http.openapi import NO_CONTENT, headers
@@ -36,6 +44,7 @@ from pycalc.routers.http.session_cookie import clear_cookie, refresh_token_of, r
 from pycalc.services.accounts.sessions import Tokens
 
 _COOKIE: dict[str, Any] = {"headers": headers("Set-Cookie")}
+_PROBLEMS = ("conflict", "rate-limited", "overloaded")  # of routes that check a password or a code
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
@@ -171,7 +180,7 @@ async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
     return account_of(await resources.accounts.own(caller))
 
 
-@router.delete("/me", **NO_CONTENT, responses={204: _COOKIE, **responses("conflict", "rate-limited", "overloaded")})
+@router.delete("/me", **NO_CONTENT, responses={204: _COOKIE, **responses(*_PROBLEMS)})
 async def delete_account(
     deletion: AccountDeletion, response: Response, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:
@@ -187,7 +196,7 @@ async def delete_account(
     clear_cookie(response)
 
 
-@router.put("/me/password", **NO_CONTENT, responses=responses("conflict", "rate-limited", "overloaded"))
+@router.put("/me/password", **NO_CONTENT, responses=responses(*_PROBLEMS))
 async def change_password(
     change: PasswordChange, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:
@@ -195,3 +204,65 @@ async def change_password(
     async with resources.login_limit.attempt(caller.username, address):
         with resources.password_slots.acquire(address):
             await resources.accounts.change_password(caller, change.current_password, change.new_password)
+
+
+@router.post("/me/totp", status_code=201, operation_id="enrolTotp", responses=responses(*_PROBLEMS))
+async def enrol(
+    enrolment: Enrolment, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
+) -> TotpSecret:
+    """Create a secret for an authenticator app, shown only in this response. Logins need no code until `confirm`.
+
+    A wrong password counts as a failed login. Enrolling again before the confirmation creates another secret.
+    """
+    async with resources.login_limit.attempt(caller.username, address):
+        with resources.password_slots.acquire(address):
+            secret, uri = await resources.totp.enrol(caller, enrolment.password)
+    return TotpSecret(secret=secret, uri=uri)
+
+
+@router.post("/me/totp/confirm", operation_id="confirmTotp", responses=responses(*_PROBLEMS))
+async def confirm(
+    confirmation: Confirmation, caller: EnrollingCallerDep, resources: ResourcesDep, address: AddressDep
+) -> RecoveryCodes:
+    """Turn the second factor on with a first code, and end the account's other sessions.
+
+    Returns ten recovery codes, shown only in this response. A wrong code counts as a failed login.
+    """
+    async with resources.login_limit.attempt(caller.username, address):
+        return RecoveryCodes(recovery_codes=await resources.totp.confirm(caller, confirmation.totp))
+
+
+@router.post("/me/totp/disable", **NO_CONTENT, operation_id="disableTotp", responses=responses(*_PROBLEMS, "not-found"))
+async def disable(disabling: Disabling, caller: CallerDep, resources: ResourcesDep, address: AddressDep) -> None:
+    """Turn the second factor off with the password and a code or recovery code, and end the account's other sessions.
+
+    A wrong password or code counts as a failed login.
+    """
+    async with resources.login_limit.attempt(caller.username, address):
+        with resources.password_slots.acquire(address):
+            await resources.totp.disable(caller, disabling.password, disabling.totp)
+
+
+@router.get("/me/sessions")
+async def list_sessions(caller: CallerDep, resources: ResourcesDep) -> list[OpenSession]:
+    """Return one's own open sessions, at most 100, the most recently used first."""
+    return [
+        OpenSession(
+            id=text_of_id(session.id),
+            opened_at=timestamp(session.created_ms),
+            last_used_at=timestamp(session.used_ms),
+            address=session.device and session.device.address,
+            client=(session.device and session.device.client) or None,
+            current=session.id == caller.credential_id,
+        )
+        for session in await resources.authenticator.sessions_of(caller)
+    ]
+
+
+@router.delete("/me/sessions/{session_id}", **NO_CONTENT, responses=responses("not-found"))
+async def end_session(caller: CallerDep, session_id: IdInPath, resources: ResourcesDep) -> None:
+    """End a session of one's own.
+
+    Its access and refresh tokens are refused at once by the process that answers, and within seconds by the others.
+    """
+    await resources.authenticator.end_session(caller, id_in_path(session_id, "session"))

@@ -24,6 +24,8 @@ from pycalc.routers.http.representations import Piece, batch_response, json_arou
 from pycalc.services.calculations.batch import BATCH_ITEM_BYTES, BatchAnswer
 from pycalc.services.calculations.requests import read_batch
 
+_problem = partial(problem_body, instance="/batch")
+
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
 
@@ -67,10 +69,6 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
         if keyed is not None:
             fields += keyed.fields
         return batch_response(_json(answers), fields, resources.computer.scheduler, reservations.pop_all())
-
-
-def _problem(error: PycalcError) -> dict[str, object]:
-    return problem_body(error, "/batch")
 
 
 def _json(answers: Sequence[BatchAnswer]) -> list[Piece]:

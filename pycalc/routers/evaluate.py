@@ -15,8 +15,6 @@ from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import json_body
 from pycalc.services.calculations.requests import read_evaluation
 
-_MOST_SECONDS = 1e12  # an estimate may be infinite, and JSON has no number for that
-
 router = APIRouter(tags=["calculations"], route_class=StrictRoute)
 
 
@@ -52,14 +50,13 @@ async def preview(request: Request, caller: CalculateDep, resources: ResourcesDe
     evaluation = read_evaluation(await request.body())
     found = await while_connected(request.receive, resources.calculator.preview(caller, evaluation))
     estimate = found.estimate
-    limit = resources.calculator.max_digits
     answer: EvaluationPreview = {
         "expression": found.expression,
         "digits": json_number(estimate.digits),
         "exact": estimate.exact,
-        "too_large": estimate.digits > limit,
-        "limit": limit,
-        "seconds": min(estimate.seconds, _MOST_SECONDS),
+        "too_large": estimate.digits > resources.calculator.max_digits,
+        "limit": resources.calculator.max_digits,
+        "seconds": min(estimate.seconds, 1e12),  # an estimate may be infinite, and JSON has no number for that
         "timeout": resources.computer.timeout,
     }
     if found.call is not None:

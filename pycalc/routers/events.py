@@ -113,10 +113,7 @@ class EventStream(Response):
 
 
 @router.get(
-    "/events",
-    operation_id="followEvents",
-    response_class=Response,
-    responses={200: _STREAM, **responses("overloaded")},
+    "/events", operation_id="followEvents", response_class=Response, responses={200: _STREAM, **responses("overloaded")}
 )
 async def events(
     request: Request,

@@ -58,18 +58,18 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 class HistoryQuery(StrictQuery):
     """The filters of a page or an export of the history."""
 
-    limit: Annotated[
-        PageLimit, Field(description="the most calculations in a page or an export; by default, an export has all")
-    ] = 50
+    limit: PageLimit = Field(
+        50, description="the most calculations in a page or an export; by default, an export has all"
+    )
     cursor: Cursor = None
     operation: Annotated[
         OperationName | None, Field(description="only this operation"), expected(f"one of {', '.join(CALCULATIONS)}")
     ] = None
     since: Since = None
     until: Until = None
-    user: Annotated[
-        str | None, Field(max_length=36, description="only the calculations of this user, by name or id; admins only")
-    ] = None
+    user: str | None = Field(
+        None, max_length=36, description="only the calculations of this user, by name or id; admins only"
+    )
 
 
 @router.get(

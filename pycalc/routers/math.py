@@ -61,10 +61,7 @@ class CalculationRoute(APIRoute):
             await super().handle(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Authenticate the caller, calculate, send the response and return its status.
-
-        Errors are raised before anything is sent.
-        """
+        """Authenticate, calculate, respond and return the status. Errors are raised before anything is sent."""
         resources = resources_of(scope)
         context = context_of(scope)
         caller = await caller_of(scope, resources, KeyScope.CALCULATE)

@@ -15,12 +15,11 @@ from pycalc.routers.http.headers import PAGE_POLICY
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.negotiation import prefers_html
 from pycalc.routers.http.problems import response_to
+from pycalc.routers.http.session_cookie import set_cookie
 from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
-from pycalc.services.accounts.sessions import Tokens
 
 router = APIRouter(tags=["accounts"], route_class=StrictRoute)
 
-_COOKIE_SECONDS = 600  # for the sign-in at the provider
 # The kinds of failure that the console explains, by the problem's status; all other failures are "unavailable".
 _FAILURES = {401: "refused", 403: "refused", 409: "last-admin", 429: "limited"}
 # A page without text, whose script stores the session and opens the console.
@@ -42,11 +41,9 @@ SignInDep = Annotated[ProviderSignIn, Depends(_sign_in)]
 
 
 def _cookie(sign_in: ProviderSignIn) -> tuple[str, bool]:
-    """Return the name of the cookie that ties a sign-in to its browser, and whether the cookie is for https only.
-
-    With https, a prefix of the name prevents other hosts of the domain from setting the cookie.
-    """
+    """Return the name of the cookie that ties a sign-in to its browser, and whether the cookie is for https only."""
     secure = sign_in.redirect_url.startswith("https:")
+    # The prefix prevents other hosts of the domain from setting the cookie (RFC 6265bis §4.1.3).
     return ("__Host-pycalc-sign-in" if secure else "pycalc-sign-in"), secure
 
 
@@ -57,8 +54,8 @@ async def begin(sign_in: SignInDep, resources: ResourcesDep, address: AddressDep
         url, secret = await sign_in.begin()
     response = RedirectResponse(url, 303)
     name, secure = _cookie(sign_in)
-    # SameSite=Lax, because the provider's site sends the browser back.
-    response.set_cookie(name, secret, _COOKIE_SECONDS, secure=secure, httponly=True, samesite="lax")
+    # The sign-in at the provider may take 600 s. SameSite=Lax, because the provider's site sends the browser back.
+    response.set_cookie(name, secret, 600, secure=secure, httponly=True, samesite="lax")
     return response
 
 
@@ -75,8 +72,8 @@ async def finish(
 ) -> Response:
     """Open a session for the user whom the identity provider has signed in. The first sign-in creates an account.
 
-    If this browser has begun the sign-in and the service refuses it, this counts as a failed login of the address. A
-    program gets an error response. A browser is redirected to the console, with the kind of failure in the query.
+    The response is JSON or, for a browser, a page, with the refresh token in the cookie. After a failure, a program
+    gets an error response. A browser is redirected to the console, with the kind of failure in the query.
     """
     name, secure = _cookie(sign_in)
     try:
@@ -84,6 +81,7 @@ async def finish(
         if error:
             raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
         attempt = sign_in.resume(request.cookies.get(name), state)
+        # From here on, a refusal counts as a failed login of the address, because this browser has begun the sign-in.
         async with resources.login_limit.attempt(None, address):
             with resources.sign_ins.acquire(address):
                 tokens = await sign_in.finish(attempt, code, device)
@@ -93,18 +91,12 @@ async def finish(
         answer = await response_to(request, failure)  # writes the audit entry and the log, as for a program
         kind = _FAILURES.get(answer.status_code, "unavailable")
         return RedirectResponse(f"/?error=sign-in-{kind}", 303, {"Vary": "Accept"})
-    response = _answer(request, tokens)
+    session = session_of(tokens)
+    response: Response = JSONResponse(session.model_dump())
+    if prefers_html(request.scope):
+        page = _PAGE.format(session=escape(session.model_dump_json(exclude={"refresh_token"})))
+        policy = {"Content-Security-Policy": PAGE_POLICY.format(styles=""), "Vary": "Accept"}
+        response = Response(page, headers=policy, media_type="text/html")
+        set_cookie(response, tokens.refresh)
     response.delete_cookie(name, secure=secure, httponly=True, samesite="lax")
-    return response
-
-
-def _answer(request: Request, tokens: Tokens) -> Response:
-    """Return the session as JSON or, for a browser, as a page, with the refresh token in the cookie."""
-    if not prefers_html(request.scope):
-        return JSONResponse(session_of(tokens).model_dump())
-    policy = {"Content-Security-Policy": PAGE_POLICY.format(styles=""), "Vary": "Accept"}
-    response = Response(headers=policy, media_type="text/html")
-    session = session_of(tokens, response)
-    response.body = response.render(_PAGE.format(session=escape(session.model_dump_json(exclude_none=True))))
-    response.headers["Content-Length"] = str(len(response.body))
     return response

@@ -28,8 +28,6 @@ from pycalc.routers.http.problem_types import responses
 from pycalc.services.operations import CALCULATIONS
 
 WEB = Path(__file__).resolve().parent.parent / "web"
-_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
-_OF_RELEASE = re.compile(r"^[0-9a-f]{16}/")
 _LANGUAGES = ("en", "de")  # of the console's texts; the first one is the default
 
 router = APIRouter(tags=["service"])
@@ -37,11 +35,7 @@ metrics_router = APIRouter(tags=["service"])  # included unless the metrics have
 
 
 class _WebPage:
-    """A page, as one document for each language of the console's texts.
-
-    Each document names the script with the texts of its language, so that the browser loads the texts without waiting
-    for another script.
-    """
+    """A page, as one document for each language of the console's texts."""
 
     def __init__(self, name: str, styles: str = "", vary: str = "Accept-Encoding, Accept-Language") -> None:
         headers = {"Vary": vary, "Content-Security-Policy": PAGE_POLICY.format(styles=styles)}
@@ -54,6 +48,7 @@ class _WebPage:
         page = (WEB / name).read_bytes()
         for part in ("header", "subnav"):  # the same on every page
             page = page.replace(f"<!-- {part} -->".encode(), (WEB / f"{part}.html").read_bytes().strip())
+        # The page names the script of its language, which the browser then loads without waiting for another script.
         page = page.replace(b"/strings/en.js", f"/strings/{language}.js".encode())
         return page.replace(b'"/web/', f'"/web/{_release()}/'.encode())
 
@@ -96,12 +91,12 @@ def _assets() -> Mapping[str, Document]:
     Each file has two paths. Browsers may cache it for ever under the path that begins with the digest of this release,
     and must revalidate it at every use under the other path.
     """
-    release, found = _release(), {}
+    immutable, found = {"Cache-Control": "public, max-age=31536000, immutable"}, {}
     for file in WEB.rglob("*"):
         if file.is_file() and not file.name.endswith(".d.ts"):  # types are for those who write the pages
             path, media_type = file.relative_to(WEB).as_posix(), guess_type(file)[0] or "application/octet-stream"
             found[path] = Document(file.read_bytes, media_type)
-            found[f"{release}/{path}"] = Document(file.read_bytes, media_type, _IMMUTABLE)
+            found[f"{_release()}/{path}"] = Document(file.read_bytes, media_type, immutable)
     return found
 
 
@@ -110,7 +105,7 @@ async def asset(request: Request, path: str) -> Response:
     """Return a file of the pages. Raises NotFound if there is no such file, and the errors of ``Document.respond``."""
     assets = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
     # During an upgrade, a page of another release may ask for files under the digest of that release.
-    document = assets.get(path) or assets.get(_OF_RELEASE.sub("", path))
+    document = assets.get(path) or assets.get(re.sub("^[0-9a-f]{16}/", "", path))
     if document is None:
         raise NotFound("There is no such file.")
     return await document.respond(request)
@@ -133,6 +128,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
     """Return the console to a browser, and a table of contents to a program."""
     if prefers_html(request.scope):
         return await _CONSOLE.respond(request)
+    provider = None if resources.provider_sign_in is None else "/oidc/login"
     links = {
         "name": "pycalc",
         "version": __version__,
@@ -140,10 +136,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
         "docs": "/docs",
         "openapi": "/openapi.json",
         "health": "/health",
-        "sign_in": {
-            "password": resources.passwords_allowed,
-            "provider": None if resources.provider_sign_in is None else "/oidc/login",
-        },
+        "sign_in": {"password": resources.passwords_allowed, "provider": provider},
     }
     return JSONResponse(links, headers={"Vary": "Accept, Accept-Encoding, Accept-Language"})
 
@@ -155,12 +148,11 @@ async def console_page(request: Request, page: str) -> Response:
     A browser that asks for an unknown page gets the console with the status 404, or 304 if its copy is current. Raises
     NotFound if a program asks for an unknown page.
     """
-    if page in _CONSOLE_PAGES:
-        return await _CONSOLE.respond(request)
-    if not prefers_html(request.scope):
+    known = page in _CONSOLE_PAGES
+    if not known and not prefers_html(request.scope):
         raise NotFound("There is no such page.")
     response = await _CONSOLE.respond(request)
-    if response.status_code == 200:
+    if not known and response.status_code == 200:
         response.status_code = 404
     return response
 

@@ -21,11 +21,11 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 class UsageQuery(StrictQuery):
     """The filters of the usage totals."""
 
-    since: Annotated[GivenDay | None, Field(description="from this day on, UTC")] = None
-    until: Annotated[GivenDay | None, Field(description="before this day, UTC")] = None
-    user: Annotated[
-        str | None, Field(max_length=36, description="only the totals of this user, by name or id; admins only")
-    ] = None
+    since: GivenDay | None = Field(None, description="from this day on, UTC")
+    until: GivenDay | None = Field(None, description="before this day, UTC")
+    user: str | None = Field(
+        None, max_length=36, description="only the totals of this user, by name or id; admins only"
+    )
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""Accounts of other users, for admins."""
+"""Accounts of other users, for admins, and the one-time tokens with which these users set new passwords."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from pycalc.models.auth import Activity, ListedAccount, ListedUser, User, UserAccount, UserChange, UserOrder, UserPage
+from pycalc.models.auth import (
+    Activity,
+    CreatedPasswordReset,
+    ListedAccount,
+    PasswordReset,
+    User,
+    UserAccount,
+    UserChange,
+    UserOrder,
+    UserPage,
+)
 from pycalc.models.formats import PageLimit, expected
 from pycalc.models.json_text import json_number
 from pycalc.models.times import timestamp
 from pycalc.routers.auth import account_of
-from pycalc.routers.http.deps import AdminReadDep, AdminReaderDep, CallerDep, ResourcesDep
+from pycalc.routers.http.deps import AddressDep, AdminReadDep, AdminReaderDep, CallerDep, ResourcesDep
 from pycalc.routers.http.headers import next_link
 from pycalc.routers.http.inputs import StrictQuery, StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers
@@ -27,28 +37,17 @@ def _account(user: User) -> UserAccount:
     return UserAccount(**dict(account_of(user)), disabled=user.disabled, quota=user.limits)
 
 
-def _listed(listed: ListedUser) -> ListedAccount:
-    signed_in = timestamp(listed.signed_in_ms) if listed.signed_in_ms else None
-    digits = json_number(listed.digits)
-    today = Activity(calculations=listed.calculations, digits=digits, compute_ms=listed.compute_us / 1000)
-    return ListedAccount(**dict(_account(listed.user)), last_sign_in_at=signed_in, today=today)
-
-
 class UsersQuery(StrictQuery):
     """The filter, the order, the length and the start of a page of accounts."""
 
-    limit: Annotated[PageLimit, Field(description="accounts in a page")] = 50
-    cursor: Annotated[
-        str | None, Field(max_length=200, description="`next_cursor` of the page before, in the same order")
-    ] = None
-    search: Annotated[
-        str | None,
-        Field(
-            max_length=254,
-            description="only accounts whose name or email address begins with this; accounts from the identity "
-            "provider are found by their name only",
-        ),
-    ] = None
+    limit: PageLimit = Field(50, description="accounts in a page")
+    cursor: str | None = Field(None, max_length=200, description="`next_cursor` of the page before, in the same order")
+    search: str | None = Field(
+        None,
+        max_length=254,
+        description="only accounts whose name or email address begins with this; accounts from the identity provider "
+        "are found by their name only",
+    )
     sort: Annotated[
         Literal["username", "-username", "created_at", "-created_at", "last_sign_in_at", "-last_sign_in_at"],
         Field(description="the order; `-`: descending"),
@@ -69,8 +68,18 @@ async def list_users(
     listed, following = await resources.account_list.page(
         query.search, order, query.cursor, query.limit, descending=descending
     )
+    items = [
+        ListedAccount(
+            **dict(_account(each.user)),
+            last_sign_in_at=timestamp(each.signed_in_ms) if each.signed_in_ms else None,
+            today=Activity(
+                calculations=each.calculations, digits=json_number(each.digits), compute_ms=each.compute_us / 1000
+            ),
+        )
+        for each in listed
+    ]
     response.headers.update(next_link(request.scope, following))
-    return UserPage(items=list(map(_listed, listed)), next_cursor=following)
+    return UserPage(items=items, next_cursor=following)
 
 
 @router.get("/users/{username}", responses=responses("not-found"))
@@ -115,3 +124,30 @@ async def end_sessions(username: Username, caller: CallerDep, resources: Resourc
     """
     user = await resources.accounts.named(caller, username)
     await resources.authenticator.end_sessions(caller, user)
+
+
+@router.post("/users/{username}/password-reset", status_code=201, responses=responses("not-found", "conflict"))
+async def create_password_reset(username: Username, caller: CallerDep, resources: ResourcesDep) -> CreatedPasswordReset:
+    """Create a one-time token that sets a new password within an hour (admins only).
+
+    The user's earlier token becomes invalid. The service does not send the token. Give the token to the user in a way
+    that proves the user's identity.
+    """
+    token, expires_ms = await resources.password_resets.create(caller, username)
+    # A path, because a link made from the Host field of the request could lead to another site. Browsers send no
+    # fragment to any server.
+    link = f"/#password-reset={token}"
+    return CreatedPasswordReset(token=token, link=link, expires_at=timestamp(expires_ms))
+
+
+@router.post(
+    "/password-reset", **NO_CONTENT, responses=responses("unauthorized", "rate-limited", "overloaded", "unavailable")
+)
+async def reset_password(reset: PasswordReset, resources: ResourcesDep, address: AddressDep) -> None:
+    """Set a new password with the token of a password reset. The token becomes invalid, and all sessions end.
+
+    A wrong token counts as a failed login of the address.
+    """
+    async with resources.login_limit.attempt(None, address):
+        with resources.password_slots.acquire(address):
+            await resources.password_resets.use(reset.token, reset.new_password)

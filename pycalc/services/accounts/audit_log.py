@@ -15,8 +15,7 @@ from pycalc.backoff import wait_until_set
 from pycalc.db.base import AuditStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.audit import AuditEntry, AuditFilter, AuditOutcome, encode_entry
-from pycalc.models.cursors import cursor_id, cursor_of
-from pycalc.models.ids import IdSource, now_ms
+from pycalc.models.ids import IdSource, cursor_id, cursor_of, now_ms
 from pycalc.observability.metrics import AccountMetrics
 
 COMMAND_LINE = "the command line"  # the actor of the operator's commands

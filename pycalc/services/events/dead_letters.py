@@ -7,8 +7,8 @@ from typing import Literal, cast
 
 from pycalc.db.base import DeadLetterStore
 from pycalc.errors import NotFound
-from pycalc.models.dead_letters import DeadLetterItem
 from pycalc.models.ids import text_of_id
+from pycalc.models.service import DeadLetterItem
 from pycalc.models.times import timestamp
 from pycalc.services.accounts.audit_log import AuditLog
 

@@ -15,8 +15,8 @@ from pycalc.db.base import HistoryStore, UserStore
 from pycalc.errors import Forbidden
 from pycalc.models.audit import AUDIT_CSV_HEADER, AuditEntry, encode_entry, encode_entry_csv
 from pycalc.models.auth import Principal
-from pycalc.models.cursors import cursor_id
 from pycalc.models.history import CSV_HEADER, HistoryRow, encode_csv, encode_item
+from pycalc.models.ids import cursor_id
 from pycalc.observability.metrics import HistoryMetrics
 from pycalc.services.history.reader import HistorySelection, filter_of
 from pycalc.services.limits.concurrency import ConcurrencyLimit

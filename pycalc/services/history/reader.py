@@ -8,9 +8,8 @@ from typing import NamedTuple
 from pycalc.db.base import HistoryFilter, HistoryStore, UserStore
 from pycalc.errors import NotFound
 from pycalc.models.auth import Principal
-from pycalc.models.cursors import cursor_id, cursor_of
 from pycalc.models.history import HistoryRow, encode_item
-from pycalc.models.ids import AHEAD_MS, first_id_of_ms, unix_ms
+from pycalc.models.ids import AHEAD_MS, cursor_id, cursor_of, first_id_of_ms, unix_ms
 from pycalc.services.accounts.authorization import visible_user_ids
 
 
