@@ -54,14 +54,17 @@ _TIMEOUTS = Timeouts()
 def _mapped(location: str) -> Iterator[None]:
     """Return a context that maps the drivers' errors to StoreUnavailable or StoreReadOnly.
 
-    IntegrityError and DataError, which a row's values cause, pass unchanged, because only the caller can map them.
+    IntegrityError and DataError, which values cause, are raised as such, because only the caller can map them.
     """
     try:
         yield
     except (IntegrityError, DataError):
         raise
     except (DBAPIError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        if isinstance(driver_error(error), asyncpg.ReadOnlySQLTransactionError):
+        driver = driver_error(error)
+        if isinstance(error, DBAPIError) and isinstance(driver, asyncpg.DataError):  # SQLAlchemy knows no closer class
+            raise DataError(None, None, driver) from error
+        if isinstance(driver, asyncpg.ReadOnlySQLTransactionError):
             raise StoreReadOnly(_READ_ONLY, 1, location) from error
         raise unavailable(location, error) from error
 

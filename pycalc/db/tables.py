@@ -16,11 +16,12 @@ metadata = sa.MetaData(
 
 
 def search_key(name: str) -> str:
-    """Return a name in lower case, as it is stored in columns for searching, such as ``username_key``.
+    """Return a name in lower case, as it is stored in columns for searching, such as ``username_key``: cut if too long.
 
     Characters that PostgreSQL rejects (NUL and lone surrogates) become question marks. No account's name has them.
     """
-    return name.lower().encode(errors="replace").decode().replace("\x00", "?")
+    short = name.lower()[:254]  # the width of the columns; the lower case of U+0130 has two characters
+    return short.encode(errors="replace").decode().replace("\x00", "?")
 
 
 _ID = sa.LargeBinary(16)

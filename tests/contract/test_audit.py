@@ -48,6 +48,18 @@ async def test_an_entry_comes_back_as_it_went_in_and_only_once(audit: SqlAuditSt
     assert await audit.page(ALL, None, 10) == [second, first]
 
 
+async def test_a_name_that_is_longer_in_lower_case_keeps_no_entry_out(audit: SqlAuditStore) -> None:
+    """An entry about a name whose lower case has more characters is stored and found like any other.
+
+    Anybody can try to log in with such a name, and a rejected entry would take others with it.
+    """
+    name = "\u0130" * 254  # each has two characters in lower case
+    await audit.append([entry(1), entry(2, actor=name, subject=name)])
+    assert len(await audit.page(ALL, None, 10)) == 2
+    (found,) = await audit.page(AuditFilter(actor=name, subject=name), None, 10)
+    assert found.subject == name
+
+
 async def test_pages_follow_each_other_without_gap_or_duplicate(audit: SqlAuditStore) -> None:
     """Consecutive pages give the whole log, newest first."""
     entries = [entry(number) for number in range(1, 8)]

@@ -41,6 +41,8 @@ class HostileProvider:
         }
         self.token: Callable[[], str] = lambda: ""
         self.requests: list[str] = []  # the path of each request
+        self.coding: str | None = None  # the Content-Encoding of the answers
+        self.accepted: str | None = None  # the Accept-Encoding of the last request
         self.form: dict[str, list[str]] = {}  # the form of the last request for tokens
         self.answers: dict[str, Callable[[], Answer]] = {
             "/.well-known/openid-configuration": lambda: (200, json.dumps(self.discovery).encode()),
@@ -98,8 +100,11 @@ def hostile_provider() -> Iterator[HostileProvider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             provider.requests.append(self.path)
+            provider.accepted = self.headers["Accept-Encoding"]
             status, body = provider.answers[self.path]()
             self.send_response(status)
+            if provider.coding is not None:
+                self.send_header("Content-Encoding", provider.coding)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

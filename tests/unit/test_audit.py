@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import count
 
 import pytest
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 
 from pycalc.errors import StoreUnavailable
 from pycalc.models import ids
-from pycalc.models.audit import AuditOutcome
+from pycalc.models.audit import AuditEntry, AuditOutcome
 from pycalc.models.ids import IdSource, unix_ms_of_id
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts import audit_log
@@ -109,6 +110,24 @@ async def test_a_batch_that_is_rejected_keeps_no_later_one_out() -> None:
     await log.aclose()
     assert [entry.action for entry in store.entries] == ["key removed"]
     assert metrics.registry.get_sample_value("pycalc_audit_unstored_total", {"reason": "rejected"}) == 1
+
+
+async def test_a_rejected_entry_keeps_no_other_out() -> None:
+    """Of entries that are stored together, the database rejects the bad ones only: the others are stored in order."""
+
+    class Particular(MemoryAuditStore):
+        async def append(self, entries: Sequence[AuditEntry]) -> None:
+            if any(entry.action == "bad" for entry in entries):
+                raise ValueError("rejected")
+            await super().append(entries)
+
+    store, metrics = Particular(), Metrics()
+    log = audit_in(store, metrics)
+    for number in range(300):
+        log.store_soon(log.entry("bad" if number in (5, 200) else "account created", actor=f"user {number}"))
+    await log.aclose()
+    assert [entry.actor for entry in store.entries] == [f"user {n}" for n in range(300) if n not in (5, 200)]
+    assert metrics.registry.get_sample_value("pycalc_audit_unstored_total", {"reason": "rejected"}) == 2
 
 
 async def test_the_queue_is_bounded() -> None:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from pycalc.errors import Forbidden
 from pycalc.models.auth import Registration, Role
@@ -141,6 +142,22 @@ async def test_the_file_goes_with_the_token(tmp_path: Path) -> None:
     accounts = accounts_over(users, on_admin_created=lambda: forget_bootstrap_token(tmp_path))
     await accounts.register(admin("root"), None, token)
     assert not (tmp_path / "bootstrap-token").exists()
+
+
+async def test_a_file_that_stays_does_not_hide_the_new_admin() -> None:
+    """If the token's file can't be removed, the registration of an admin still succeeds, and a warning is logged.
+
+    The account is stored by then, and the token in the file is no longer valid.
+    """
+
+    def read_only() -> None:
+        raise OSError("PYCALC_DATA_DIR: the folder /data can't be used.")
+
+    with capture_logs() as logs:
+        user = await accounts_over(MemoryUserStore(), "open", read_only).register(admin("ada"), None, None)
+    assert user.username == "ada"
+    (warning,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert warning["error"] == "PYCALC_DATA_DIR: the folder /data can't be used."
 
 
 async def test_the_command_line_s_first_admin_uses_up_the_token(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from pycalc.services.limits.rate_limits import (
     address_limit,
     login_limit,
 )
-from tests.harness.counting import calculation_rate
+from tests.harness.counting import calculation_rate, spend_one
 
 pytestmark = pytest.mark.anyio
 
@@ -640,6 +640,20 @@ async def test_no_more_keys_than_the_bound_are_kept() -> None:
         await counters.incr(f"new{number}", 60)
     assert await counters.get("waits") == 1
     assert len(counters) <= 100
+
+
+@pytest.mark.parametrize(
+    "step",
+    [lambda counters: counters.incr("absent", 60, -1), lambda counters: spend_one(counters, "absent", 0, 9)],
+    ids=["subtraction", "state"],
+)
+async def test_only_a_new_counter_displaces_others(step: Callable[[Counters], Awaitable[object]]) -> None:
+    """Subtracting from an absent counter, or adding nothing to it, removes no other counter from a full store."""
+    counters = Counters(10)
+    for number in range(10):
+        await counters.incr(f"key{number}", 60)
+    await step(counters)
+    assert [await counters.get(f"key{number}") for number in range(10)] == [1] * 10
 
 
 async def test_a_counter_costs_the_same_whatever_its_name() -> None:

@@ -348,6 +348,7 @@ async def test_a_closed_port_is_unavailability() -> None:
         GONE,
         REFUSED,
         asyncpg.InterfaceError("closed"),
+        asyncpg.InvalidParameterValueError("invalid value for a parameter of the URL"),
         ConnectionRefusedError(),
     ],
     ids=lambda error: type(error).__name__,
@@ -366,3 +367,11 @@ async def test_what_a_row_causes_is_for_the_store_to_name(kind: type[DBAPIError]
     with pytest.raises(kind) as raised, postgres._mapped("127.0.0.1:1/nowhere"):
         raise error
     assert raised.value is error
+
+
+async def test_a_value_that_does_not_fit_is_no_outage() -> None:
+    """The server's refusal of a value, such as a text that is too long, is a DataError, because a retry can't help."""
+    cause = asyncpg.StringDataRightTruncationError("value too long for type character varying(254)")
+    error = DBAPIError("INSERT", None, cause)  # SQLAlchemy's dialect knows no closer class for it
+    with pytest.raises(DataError), postgres._mapped("127.0.0.1:1/nowhere"):
+        raise error

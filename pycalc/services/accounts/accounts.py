@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+from structlog import get_logger
+
 from pycalc.db.base import DeletedAccount, Deletion, UserStore
 from pycalc.errors import Conflict, Forbidden, NotFound, WrongPassword
 from pycalc.models.auth import DeletedHistory, Principal, Registration, Role, User, UserChange
@@ -18,6 +20,8 @@ from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
 AdminRegistration = Literal["bootstrap", "open", "closed"]
+
+_log = get_logger(__name__)
 
 
 class AccountPolicy(NamedTuple):
@@ -100,7 +104,10 @@ class Accounts:
         await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id, audit=entry)
         self._audit.write(entry)
         if user.role is Role.ADMIN:
-            self._policy.on_admin_created()
+            try:
+                self._policy.on_admin_created()
+            except OSError as error:  # the account is stored, so the token in the file is no longer valid
+                _log.warning("the file of the used bootstrap token was not removed", error=str(error))
         return user
 
     async def own(self, caller: Principal) -> User:

@@ -151,8 +151,9 @@ class AuditLog:
             await self._writer
 
     async def _write(self) -> None:
+        size = _BATCH
         while self._queue:
-            batch = list(islice(self._queue, _BATCH))
+            batch = list(islice(self._queue, size))
             try:
                 await self._store.append(batch)
             except StoreUnavailable as error:  # repeating is safe: an entry that is stored already stays as it is
@@ -162,9 +163,12 @@ class AuditLog:
                     return
                 await wait_until_set(self._closing, self._retry_seconds)
                 continue
-            except Exception:  # one bad entry must not block later entries
-                self._unstored.labels("rejected").inc(len(batch))
-                _log.exception("audit entries were rejected", entries=len(batch))
+            except Exception:  # one bad entry must not keep others out
+                if len(batch) > 1:
+                    size = 1
+                    continue
+                self._unstored.labels("rejected").inc()
+                _log.exception("an audit entry was rejected", action=batch[0].action)
             for _ in batch:
                 self._queue.popleft()
 

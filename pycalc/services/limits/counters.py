@@ -37,18 +37,19 @@ class Counters:
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         digest = counter_digest(key)
-        if not self._current(digest):
+        count = self._current(digest) + amount
+        if count <= 0:
+            self._forget(digest)
+            return 0
+        if digest not in self._counts:
             now = self.clock()
             if len(self._counts) >= self._bound:
                 going = [digest for digest, ends in self._expiries.items() if ends <= now]
                 for old in going or nsmallest(ceil(self._bound / 10), self._expiries, self._expiries.__getitem__):
                     self._forget(old)
-            self._counts[digest] = 0
             self._expiries[digest] = now + expiry
-        self._counts[digest] += amount
-        if self._counts[digest] <= 0:
-            self._forget(digest)
-        return self._counts.get(digest, 0)
+        self._counts[digest] = count
+        return count
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         room = [self._current(counter_digest(bound.key)) + amount <= bound.limit for bound in bounds]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -260,6 +261,24 @@ async def test_a_refused_code_is_unauthorized(client: httpx.AsyncClient, provide
     refusal = json.dumps({"error": "invalid_grant"}).encode()
     provider.answers["/token"] = lambda: (400, refusal)
     assert (await finished(client, provider, lambda *_: "")).status_code == 401
+
+
+async def test_compressed_answers_are_not_read(provider: HostileProvider) -> None:
+    """The service asks for uncompressed answers, and does not decompress any others.
+
+    A few kilobytes may decompress to gigabytes.
+    """
+    document = gzip.compress(json.dumps(provider.discovery).encode())
+    provider.answers["/.well-known/openid-configuration"] = lambda: (200, document)
+    provider.coding = "gzip"
+    settings = ProviderSettings(provider.issuer, CLIENT_ID, CLIENT_SECRET, "https://calc.example/oidc/callback")
+    client = Provider(settings, Metrics())
+    try:
+        with pytest.raises(Unavailable):
+            await client.authorization_url({})
+    finally:
+        await client.aclose()
+    assert provider.accepted == "identity"
 
 
 async def test_a_silent_provider_is_given_up(provider: HostileProvider) -> None:

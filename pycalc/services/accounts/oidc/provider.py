@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 262_144  # the largest response
 _FRESH_SECONDS = 3_600.0  # for which the discovery document and the keys are cached
 _RETRY_SECONDS = 5.0  # after a failed read, and between two reads of the keys because of unknown key ids
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 _log = get_logger(__name__)
@@ -165,10 +166,10 @@ class Provider:
         try:
             async with (
                 asyncio.timeout(self._timeout),
-                self._client.stream(method, url, headers={"Accept": "application/json"}, **options) as answer,
+                self._client.stream(method, url, headers=_HEADERS, **options) as answer,
             ):
                 body = bytearray()
-                async for part in answer.aiter_bytes():
+                async for part in answer.aiter_raw():  # a compressed response is not decompressed, so it is no JSON
                     body += part
                     if len(body) > _MOST_BYTES:
                         raise ValueError(f"more than {_MOST_BYTES:,} bytes")
