@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pycalc.db import migrate_database, open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.tables import users as users_table
+from pycalc.db.users import SqlUserStore
 from pycalc.errors import OutcomeUnknown, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
@@ -89,6 +91,12 @@ async def waiting(connection: AsyncConnection) -> bool | None:
     """Return True if two statements wait for the table ``history``, otherwise None."""
     query = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'history'::regclass")
     return await connection.scalar(query) == 2 or None
+
+
+async def blocked(connection: AsyncConnection) -> bool | None:
+    """Return True if a statement waits for a row that this connection's transaction has locked, otherwise None."""
+    query = text("SELECT true FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)) LIMIT 1")
+    return await connection.scalar(query)
 
 
 async def appended(history: SqlHistoryStore) -> HistoryRow | None:
@@ -255,6 +263,23 @@ async def test_a_prune_does_not_wait_for_another(url: str, database: Database) -
     await engine.dispose()
     assert await history.page(ALL, None, 10) == rows[1::-1]
     assert await history.prune(before, 2) == 2
+
+
+async def test_no_bootstrap_token_is_offered_while_the_first_admin_registers(url: str, database: Database) -> None:
+    """An instance that starts while the first admin registers offers no bootstrap token."""
+    users = SqlUserStore(database)
+    await users.offer_bootstrap(bytes(32))
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.begin() as other:
+        await other.execute(text("DELETE FROM bootstrap"))
+        offering = asyncio.create_task(users.offer_bootstrap(b"1" * 32, replace=False))
+        await found(lambda: blocked(other), "the offer waits for the registration")
+        ada = {"id": IdSource().next(), "username": "ada", "username_key": "ada", "email": "a@b.c", "email_key": "a@b.c"}
+        admin = {**ada, "password_hash": "", "role": "admin", "created_ms": 0}
+        await other.execute(insert(users_table).values(admin))
+    await engine.dispose()
+    assert not await offering
+    assert await users.bootstrap_hash() is None
 
 
 async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: str, database: Database) -> None:
