@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -33,7 +33,7 @@ _WRITERS = 3
 _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
 _READ_ONLY = "The database is read-only."
-_CLOSE_SECONDS = 0.5
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 
 
 class Timeouts(NamedTuple):
@@ -69,6 +69,17 @@ def _mapped(location: str) -> Iterator[None]:
         raise unavailable(location, error) from error
 
 
+class _DriverConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection that is closed without an answer of the server, which may hang."""
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's signature
+        # With a timeout, SQLAlchemy closes a broken connection, whose statement may have to be cancelled first.
+        if timeout is None:
+            self.terminate()
+        else:
+            await super().close(timeout=timeout)
+
+
 def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
     """Return an engine with a pool of ``connections`` connections, whose commits are durable.
 
@@ -79,13 +90,16 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
     async def connect() -> asyncpg.Connection:
         connection = await asyncpg.connect(
             url,
+            connection_class=_DriverConnection,
             timeout=timeouts.connect,
             command_timeout=seconds,
             server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
         )
-        await connection.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-        )
+        try:
+            await connection.execute(_DURABLE, timeout=timeouts.statement)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     return create_async_engine(
@@ -230,9 +244,8 @@ class PostgresDatabase:
         self._closed = True
         if unfinished := [task for queue in self._queues.values() for task in queue.tasks]:
             await asyncio.wait(unfinished)
-        with suppress(TimeoutError):  # a server that hangs does not delay the shutdown
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await asyncio.gather(*(queue.engine.dispose() for queue in self._queues.values()))
+        for queue in self._queues.values():
+            await queue.engine.dispose()
 
     async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` in the queue ``name`` and return its result.

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
+from threading import Barrier
 from time import monotonic
 from typing import IO, TypeVar
 
@@ -72,9 +73,10 @@ class _ThreadQueue:
     def __init__(
         self, connect: Callable[[], sqlite3.Connection], begin: str, threads: int, clock: Callable[[], float]
     ) -> None:
-        """Create a queue with up to ``threads`` threads, each of which gets a connection from ``connect``.
+        """Create a queue with ``threads`` threads, each of which gets a connection from ``connect``.
 
-        ``begin`` is the SQL that begins a transaction. ``clock`` must return monotonic seconds.
+        ``begin`` is the SQL that begins a transaction. ``clock`` must return monotonic seconds. Raises StoreUnavailable
+        if the threads can't be started.
         """
         self.engine = create_engine(
             "sqlite://",
@@ -87,6 +89,18 @@ class _ThreadQueue:
         )
         event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
+        # Start all threads now. An executor that can't start one for a function raises the error of a closed executor,
+        # and later runs the function nevertheless.
+        started = Barrier(threads)  # keeps each thread busy until the last one has started
+        try:
+            for _ in range(threads):
+                self._threads.submit(started.wait)
+        except RuntimeError as error:
+            started.abort()
+            raise StoreUnavailable(
+                "The process can't start the threads of the database: raise its limit of threads (ulimit -u, or the "
+                "pids limit of its container)."
+            ) from error
         self._clock = clock
         self._unit_lock = asyncio.Lock()
         self.entered = 0
@@ -199,13 +213,14 @@ class SqliteDatabase:
                 )
             except sqlite3.Error as error:
                 raise unavailable(str(path), error) from error
+            failed.callback(self._connection.close)
+            connect = partial(_connect, path, "ro", "query_only = ON")
+            self._queues = {
+                "read": _ThreadQueue(connect, "BEGIN", _READERS, clock),
+                "reserved": _ThreadQueue(connect, "BEGIN", 1, clock),
+                "write": _ThreadQueue(lambda: self._connection, "BEGIN IMMEDIATE", 1, clock),
+            }
             failed.pop_all()
-        connect = partial(_connect, path, "ro", "query_only = ON")
-        self._queues = {
-            "read": _ThreadQueue(connect, "BEGIN", _READERS, clock),
-            "reserved": _ThreadQueue(connect, "BEGIN", 1, clock),
-            "write": _ThreadQueue(lambda: self._connection, "BEGIN IMMEDIATE", 1, clock),
-        }
 
     @classmethod
     async def migrate(cls, url: str, roles: Sequence[DatabaseRole] = ()) -> None:

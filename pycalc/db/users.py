@@ -221,9 +221,11 @@ class SqlUserStore(SqlStore):
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
         def work(connection: Connection) -> bool:
+            # The lock waits for a first admin's registration, which uses the token up. Only then look for an admin.
+            offered = connection.scalar(select(bootstrap.c.id).with_for_update()) is not None
             if lock_admins(connection):
                 return False
-            if connection.scalar(select(bootstrap.c.id).with_for_update()) is None:
+            if not offered:
                 connection.execute(insert(bootstrap).values(id=1, token_hash=token_hash))  # the table has one row
                 return True
             if replace:

@@ -446,6 +446,26 @@ class TestHistory:
         assert await history.page(ALL, None, 100) == [rows[4], rows[2], rows[1]]
         assert [entry.row for entry in await outbox.pending(100)] == [rows[2], rows[4]]
 
+    async def test_pruning_spares_what_is_refilled_meanwhile(
+        self, database: Database, history: SqlHistoryStore, outbox: SqlOutboxStore
+    ) -> None:
+        """Pruning keeps a row whose lost event is added to the outbox while the pruning runs."""
+        rows = [history_row(n) for n in range(4)]
+        await history.append(rows)
+        await outbox.remove([entry.seq for entry in await outbox.pending(100)])
+        writing = database.write
+
+        async def write_after_the_refill(work: Callable[[Connection], T]) -> T:
+            patching.undo()
+            assert await outbox.refill(rows[0].id, 2) == (2, rows[2].id)
+            return await writing(work)
+
+        with pytest.MonkeyPatch.context() as patching:
+            patching.setattr(database, "write", write_after_the_refill)
+            assert await history.prune(ids.next(), 100) == 2
+        assert await history.page(ALL, None, 100) == rows[2:0:-1]
+        assert [entry.row for entry in await outbox.pending(100)] == rows[1:3]
+
     async def test_the_users_of_a_history_and_the_sizes_of_their_rows(self, history: SqlHistoryStore) -> None:
         """Each user with rows is found once; the sizes of a user's rows are returned newest first, in pages."""
         users = sorted((ADA, BOB))

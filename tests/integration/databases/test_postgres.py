@@ -9,15 +9,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pycalc.db import migrate_database, open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
-from pycalc.errors import OutcomeUnknown, StoreUnavailable
+from pycalc.db.postgres import PostgresDatabase
+from pycalc.db.tables import users as users_table
+from pycalc.db.users import SqlUserStore
+from pycalc.errors import OutcomeUnknown, StoreReadOnly, StoreUnavailable
 from pycalc.models.history import HistoryRow
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
@@ -89,6 +93,12 @@ async def waiting(connection: AsyncConnection) -> bool | None:
     """Return True if two statements wait for the table ``history``, otherwise None."""
     query = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'history'::regclass")
     return await connection.scalar(query) == 2 or None
+
+
+async def blocked(connection: AsyncConnection) -> bool | None:
+    """Return True if a statement waits for a row that this connection's transaction has locked, otherwise None."""
+    query = text("SELECT true FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)) LIMIT 1")
+    return await connection.scalar(query) or None
 
 
 async def appended(history: SqlHistoryStore) -> HistoryRow | None:
@@ -257,6 +267,23 @@ async def test_a_prune_does_not_wait_for_another(url: str, database: Database) -
     assert await history.prune(before, 2) == 2
 
 
+async def test_no_bootstrap_token_is_offered_while_the_first_admin_registers(url: str, database: Database) -> None:
+    """An instance that starts while the first admin registers offers no bootstrap token."""
+    users = SqlUserStore(database)
+    await users.offer_bootstrap(bytes(32))
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    async with engine.begin() as other:
+        await other.execute(text("DELETE FROM bootstrap"))
+        offering = asyncio.create_task(users.offer_bootstrap(b"1" * 32, replace=False))
+        await found(lambda: blocked(other), "the offer waits for the registration")
+        names = dict.fromkeys(("username", "username_key", "email", "email_key", "password_hash"), "ada")
+        admin = {"id": IdSource().next(), "role": "admin", "created_ms": 0, **names}
+        await other.execute(insert(users_table).values(admin))
+    await engine.dispose()
+    assert not await offering
+    assert await users.bootstrap_hash() is None
+
+
 async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: str, database: Database) -> None:
     """While the database is read-only, as after a failover, the ping fails; later it succeeds without a restart."""
     name, history = url.rpartition("/")[2], SqlHistoryStore(database)
@@ -277,6 +304,22 @@ async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: st
         await history.append([history_row()])
         await history.probe()
     assert len(await history.page(ALL, None, 10)) == 5
+
+
+async def test_a_refused_append_does_not_wait_for_a_server_that_hangs(own_server: Postgres, url: str) -> None:
+    """If a server refuses an append as read-only and then hangs, the caller learns that nothing was stored."""
+
+    class Refusing(PostgresDatabase):
+        async def _execute(self, *_: object) -> None:
+            raise asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction")
+
+    database = await Refusing.open(url)
+    history = SqlHistoryStore(database)
+    await asyncio.gather(*(history.probe() for _ in range(3)))  # these connections are replaced after the refusal
+    with hanging(own_server):
+        with pytest.raises(StoreReadOnly):
+            await history.append([history_row()])
+        await database.aclose()
 
 
 async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> None:

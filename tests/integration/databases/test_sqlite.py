@@ -32,6 +32,7 @@ KEYS = ("bootstrap-token", "password-key", "secret-key")
 # The private files in a data folder.
 PRIVATE = (*KEYS, "pycalc.db", "pycalc.db-shm", "pycalc.db-wal", "pycalc.db.lock")
 _NOBODY = 65534
+SECONDS = 30.0  # the deadline of a wait
 
 
 @pytest.fixture
@@ -290,6 +291,39 @@ async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) 
     with pytest.raises(StoreUnavailable, match="waited too long"):
         await database.write(lambda _: None)
     await database.aclose()
+
+
+def deny_threads(monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
+    """Let every start of a thread fail, except the first ``after`` ones, as at the limit of the process."""
+    starts, start = count(), threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if next(starts) >= after:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+async def test_an_open_database_needs_no_more_threads(database: Database) -> None:
+    """If the process can start no more threads, an open database runs four reads at once, and further work."""
+    together = threading.Barrier(4)
+    with pytest.MonkeyPatch.context() as patching:
+        deny_threads(patching)
+        reads = (database.read(lambda _: together.wait(SECONDS)) for _ in range(4))
+        assert sorted(await asyncio.gather(*reads)) == [0, 1, 2, 3]
+        assert await database.read_reserved(lambda _: 1) == 1
+        assert await database.write(lambda _: 1) == 1
+
+
+@pytest.mark.parametrize("after", [0, 1, 5])
+async def test_a_database_whose_threads_can_not_be_started_is_refused(file: Path, after: int) -> None:
+    """If a thread of the database can't be started, opening says so, and the file can be opened later."""
+    with pytest.MonkeyPatch.context() as patching:
+        deny_threads(patching, after)
+        with pytest.raises(StoreUnavailable, match="can't start the threads of the database"):
+            await open_database(f"sqlite:///{file}")
+    await open_and_close(file)
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
