@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.exceptions import ResponseError
 
 from pycalc.cache.base import counter_digest
 from pycalc.cache.breaker import CircuitState
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient
-from pycalc.errors import AnswerLost
+from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.harness.virtual_time import in_virtual_time, now
 
@@ -43,6 +44,21 @@ async def test_closing_ends_what_hangs_after_half_a_second() -> None:
     await client.aclose()
     await asyncio.sleep(0)
     assert ended == pytest.approx([began + 0.5])
+
+
+@in_virtual_time
+async def test_a_long_refusal_is_repeated_in_part() -> None:
+    """The message of a refused command repeats at most 200 characters of Redis, because /readyz shows the message."""
+
+    async def refuse() -> None:
+        raise ResponseError("x" * 100_000)
+
+    client = RedisClient("redis://127.0.0.1:1/0", Metrics(), DEFAULT_TIMES)
+    client.breaker.state = CircuitState.CLOSED
+    with pytest.raises(CacheUnavailable) as refusal:
+        await client.execute(bool, refuse)
+    assert refusal.value.detail == f"Redis refuses a command: {'x' * 200}"
+    await client.aclose()
 
 
 def test_a_counter_s_name_stays() -> None:
