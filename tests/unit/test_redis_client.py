@@ -1,15 +1,18 @@
-"""The Redis client without a server: its time limits, and the names of keys that several releases share."""
+"""The Redis client without a server: its time limits, a lost lease, and names of keys that several releases share."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from redis.exceptions import ResponseError
 
 from pycalc.cache.base import counter_digest
 from pycalc.cache.breaker import CircuitState
+from pycalc.cache.memory import MemoryCache
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient
+from pycalc.cache.redis.results import RedisResults
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.harness.virtual_time import in_virtual_time, now
@@ -58,6 +61,31 @@ async def test_a_long_refusal_is_repeated_in_part() -> None:
     with pytest.raises(CacheUnavailable) as refusal:
         await client.execute(bool, refuse)
     assert refusal.value.detail == f"Redis refuses a command: {'x' * 200}"
+    await client.aclose()
+
+
+@in_virtual_time
+async def test_a_claim_that_has_lost_its_lease_sends_nothing_after_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that takes its lease and finds it taken by another one at the next try renews nothing once released."""
+    metrics, answers, sent = Metrics(), iter([1, 0]), list[str]()
+
+    async def take(*_: object) -> int:
+        return next(answers)
+
+    async def send(name: str, *_: object) -> int:
+        sent.append(name)
+        return 0
+
+    client = RedisClient("redis://127.0.0.1:1/0", metrics, DEFAULT_TIMES)
+    client.breaker.state = CircuitState.CLOSED
+    results = RedisResults(client, MemoryCache(0, metrics), {"namespace": "pycalc"}, "1", metrics)
+    for name, script in (("take", take), ("renew", partial(send, "renew")), ("release", partial(send, "release"))):
+        monkeypatch.setattr(results, name, script)
+    claim = results.claim("fibonacci:1")
+    assert (await claim.take(), await claim.take()) == (True, False)
+    claim.release()
+    await asyncio.sleep(10)
+    assert sent == ["release"]
     await client.aclose()
 
 
