@@ -77,7 +77,7 @@ class CircuitBreaker:
         """Open the breaker if it is closed, and log ``reason``."""
         if self.state is not CircuitState.CLOSED:
             return
-        _log.warning("cache circuit opened", reason=reason[:200])  # an error may repeat a broken answer, of any length
+        _log.warning("cache circuit opened", reason=reason)
         self._openings.inc()
         self.state = CircuitState.OPEN
         self._tripped.set()

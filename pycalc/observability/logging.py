@@ -20,6 +20,7 @@ Format = Literal["json", "google"]
 
 _SEVERITIES = {"warn": "WARNING", "exception": "ERROR", "notset": "DEFAULT"}
 _GOOGLE = "logging.googleapis.com/"
+_TEXT, _TRACEBACK = 2_000, 20_000  # the most characters of a text and of a traceback that a record repeats
 
 
 def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
@@ -35,6 +36,19 @@ def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
         if trace is not None:
             fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "trace_sampled": trace.sampled}
     return {**fields, **event, "timestamp": timestamp(now_ms())}
+
+
+def _shorten(_: object, __: str, event: EventDict) -> EventDict:
+    """Keep only the two ends of long texts, because an error message of another program may have any length."""
+
+    def ends(value: Any, most: int) -> Any:
+        if isinstance(value, list):
+            return [ends(item, most) for item in value]
+        if isinstance(value, str) and len(value) > most:
+            return f"{value[: most // 2]} ... {value[-most // 2 :]}"
+        return value
+
+    return {name: ends(value, _TRACEBACK if name == "exception" else _TEXT) for name, value in event.items()}
 
 
 def _google(_: object, __: str, event: EventDict) -> EventDict:
@@ -69,6 +83,7 @@ def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
     """Write the log records of structlog and the standard library to standard error as JSON lines.
 
     ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging. Identical records are rate limited.
+    Long texts are shortened.
     """
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -76,6 +91,7 @@ def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
         _add_facts,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
+        _shorten,
     ]
     structlog.configure(
         processors=[*shared, ProcessorFormatter.wrap_for_formatter],

@@ -200,7 +200,7 @@ class Resources(AccountServices):
         self.key_limits = CalculationRateLimits(metrics, shared, prefix=KEY_NAME)
         own_pings = {"database": database.ping, "cache": cache.ping, "stream": stream.ping, "clock": require_clock}
         self.pings: Pings = own_pings | recording.pings
-        self.check = Recent(self._check_all, 1.0).get  # returns the health of every dependency, at most 1 s old
+        self.health = Recent(self._check_all, 1.0)  # of every dependency, at most 1 s old
 
     async def _check_all(self) -> list[Health]:
         async def check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:

@@ -128,7 +128,7 @@ async def discard_dead_letter(number: LetterNumber, caller: AdminDep, resources:
 @router.get("/overview", operation_id="getOverview")
 async def overview(_: AdminReaderDep, resources: ResourcesDep) -> Overview:
     """Return the running processes with their key figures, and the health of the dependencies (admins only)."""
-    status, checks = states_of(await resources.check())
+    status, checks = states_of(await resources.health.get())
     return {
         "version": __version__,
         "status": status,

@@ -192,7 +192,7 @@ def states_of(checks: Iterable[Health]) -> tuple[ServiceStatus, dict[str, Depend
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Report the state and latency of every dependency. The status is 503 if a required dependency fails."""
-    status, states = states_of(await resources.check())
+    status, states = states_of(await resources.health.get())
     return JSONResponse({"status": status, "checks": states}, 503 if status == "unavailable" else 200)
 
 

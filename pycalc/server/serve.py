@@ -74,6 +74,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 await listen(listener, app, state, stop, shared=True)
                 return
             async with separate_metrics_port(settings, metrics.exposition):
+                listener.listen()  # the worker listens only after the banner, with a longer backlog
                 print_banner(settings, state["resources"].bootstrap_token)
                 await listen(listener, app, state, stop, shared=False)
 

@@ -46,9 +46,11 @@ async def _supervise(settings: Settings) -> None:
     stop = asyncio.Event()
     watch(stop, _EXIT_SECONDS)
     with bind(settings.host, settings.port) as listener:
-        print_banner(settings, await prepare(settings))
+        token = await prepare(settings)
         metrics = ProcessMetrics(Metrics(), settings.metrics_seconds)
         async with separate_metrics_port(settings, metrics.total):
+            listener.listen()  # from the banner on, connections wait for a process instead of being refused
+            print_banner(settings, token)
             numbers = range(settings.workers)
             keepers = [asyncio.create_task(_keep_running(number, listener, metrics, stop)) for number in numbers]
             stopped = asyncio.create_task(stop.wait())

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from structlog.testing import capture_logs
 
 from pycalc.cache.breaker import CircuitBreaker, CircuitState
 from pycalc.observability.metrics import Metrics
@@ -127,12 +126,3 @@ async def test_a_failure_while_it_is_open_changes_nothing() -> None:
         assert patient.breaker._probing is probing
         assert patient.breaker.state is CircuitState.OPEN
         assert patient.metric("pycalc_cache_circuit_opened_total") == 1
-
-
-@in_virtual_time
-async def test_a_long_reason_is_logged_in_part() -> None:
-    """The log contains at most 200 characters of a reason, because an error may contain a whole damaged answer."""
-    async with closed_breaker() as patient:
-        with capture_logs() as logs:
-            patient.breaker.trip("x" * 1_000_000)
-        assert [log["reason"] for log in logs] == ["x" * 200]

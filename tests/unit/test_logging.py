@@ -114,6 +114,21 @@ def test_an_exception_for_cloud_logging(capsys: pytest.CaptureFixture[str]) -> N
     assert "ValueError: no such thing" in record["stack_trace"]
 
 
+@pytest.mark.usefixtures("restored")
+def test_a_record_is_short_however_long_an_error_message_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A text of any length, such as another program's error message, is logged by its two ends."""
+    text = f"begin{'x' * 1_000_000}end"
+    configure_logging()
+    try:
+        raise ValueError(text)
+    except ValueError:
+        structlog.get_logger("pycalc.part").exception("it failed", reason=text, reasons=[text])
+    logging.getLogger("driver").error(text)
+    written = capsys.readouterr().err
+    assert len(written) < 30_000
+    assert (written.count("beginx"), written.count("xend")) == (4, 4)
+
+
 @pytest.mark.parametrize("given", ["", "two words", "a" * 129, "line\nfeed", "\x1b[2J", "é"])
 def test_a_hostile_request_id_is_replaced(given: str) -> None:
     """An invalid request id is replaced by a generated one, the same in all records of the request."""

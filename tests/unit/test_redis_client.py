@@ -1,15 +1,19 @@
-"""The Redis client without a server: its time limits, and the names of keys that several releases share."""
+"""The Redis client without a server: its time limits, a lost lease, and names of keys that several releases share."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
+from redis.exceptions import ResponseError
 
 from pycalc.cache.base import counter_digest
 from pycalc.cache.breaker import CircuitState
+from pycalc.cache.memory import MemoryCache
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient
-from pycalc.errors import AnswerLost
+from pycalc.cache.redis.results import RedisResults
+from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.harness.virtual_time import in_virtual_time, now
 
@@ -43,6 +47,46 @@ async def test_closing_ends_what_hangs_after_half_a_second() -> None:
     await client.aclose()
     await asyncio.sleep(0)
     assert ended == pytest.approx([began + 0.5])
+
+
+@in_virtual_time
+async def test_a_long_refusal_is_repeated_in_part() -> None:
+    """The message of a refused command repeats at most 200 characters of Redis, because /readyz shows the message."""
+
+    async def refuse() -> None:
+        raise ResponseError("x" * 100_000)
+
+    client = RedisClient("redis://127.0.0.1:1/0", Metrics(), DEFAULT_TIMES)
+    client.breaker.state = CircuitState.CLOSED
+    with pytest.raises(CacheUnavailable) as refusal:
+        await client.execute(bool, refuse)
+    assert refusal.value.detail == f"Redis refuses a command: {'x' * 200}"
+    await client.aclose()
+
+
+@in_virtual_time
+async def test_a_claim_that_has_lost_its_lease_sends_nothing_after_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that takes its lease and finds it taken by another one at the next try renews nothing once released."""
+    metrics, answers, sent = Metrics(), iter([1, 0]), list[str]()
+
+    async def take(*_: object) -> int:
+        return next(answers)
+
+    async def send(name: str, *_: object) -> int:
+        sent.append(name)
+        return 0
+
+    client = RedisClient("redis://127.0.0.1:1/0", metrics, DEFAULT_TIMES)
+    client.breaker.state = CircuitState.CLOSED
+    results = RedisResults(client, MemoryCache(0, metrics), {"namespace": "pycalc"}, "1", metrics)
+    for name, script in (("take", take), ("renew", partial(send, "renew")), ("release", partial(send, "release"))):
+        monkeypatch.setattr(results, name, script)
+    claim = results.claim("fibonacci:1")
+    assert (await claim.take(), await claim.take()) == (True, False)
+    claim.release()
+    await asyncio.sleep(10)
+    assert sent == ["release"]
+    await client.aclose()
 
 
 def test_a_counter_s_name_stays() -> None:

@@ -139,7 +139,7 @@ class RedisClient:
         except ResponseError as error:
             if isinstance(error, ReadOnlyError | MasterDownError):  # a replica: the primary may have moved
                 self.breaker.trip(str(error))
-            raise CacheUnavailable(f"Redis refuses a command: {error}") from error
+            raise CacheUnavailable(f"Redis refuses a command: {str(error)[:200]}") from error
         except Exception as error:  # connection refused or lost, no valid certificate, not a Redis server
             if isinstance(error.__cause__, TimeoutError):  # the pool had no free connection in time
                 raise CacheUnavailable(_TOO_MANY) from error

@@ -158,7 +158,7 @@ class RedisClaim:
         self._may_hold = True  # remains true if the answer is lost
         names, arguments = [self._results.name("result", self._key), self._lease], [self._token, self._results.lease_ms]
         answer = await self._client.execute(value_or_lease, self._results.take, names, arguments)
-        self._may_hold = answer is True
+        self._may_hold = answer is True or self._renewal is not None
         if isinstance(answer, bytes):
             result = await self._results.accept(self._key, answer)
             if result is None:  # a damaged value would keep the next caller from the lease

@@ -20,6 +20,7 @@ from tests.harness.accounts import new_admin, new_person
 from tests.harness.metrics import metric
 from tests.harness.postgres import Postgres
 from tests.harness.processes import alive, children
+from tests.harness.raw import exchange
 from tests.harness.servers import KEYS, SERVE, Server, free_port, pycalc, settings_of, spawn
 from tests.harness.waiting import wait_until
 
@@ -116,6 +117,20 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_all(service: Server
     assert counted(service) == earlier + CLIENTS
     with httpx.Client(base_url=service.url, timeout=15) as client:
         assert metric(client, "pycalc_server_processes_lost_total") == lost + 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_whoever_reads_the_address_can_connect(postgres_url: str, tmp_path: Path, workers: str) -> None:
+    """When the service has printed its address, a connection to the address is not refused, although it may wait."""
+    port = free_port()
+    settings = settings_of(tmp_path, port, database_url=postgres_url, workers=workers, compute_workers="1")
+    with subprocess.Popen(SERVE, stdout=subprocess.PIPE, env={**os.environ, **settings}) as starting:
+        assert starting.stdout is not None
+        assert starting.stdout.readline() == f"pycalc is at http://127.0.0.1:{port}\n".encode()
+        try:
+            assert exchange(port, "GET", "/healthz").status == 200
+        finally:
+            starting.terminate()
 
 
 def test_they_end_together(ending: Server) -> None:

@@ -223,18 +223,24 @@ async def test_bodies_that_come_slowly_take_no_slot_of_a_batch(client: httpx.Asy
         await go_on.wait()
         yield b"]}"
 
-    def send(headers: dict[str, str]) -> asyncio.Task[httpx.Response]:
+    async def send(headers: dict[str, str]) -> httpx.Response:
         fields = {**headers, "Content-Type": "application/json"}
-        return asyncio.create_task(client.post("/batch", headers=fields, content=slow_body()))
+        return await client.post("/batch", headers=fields, content=slow_body())
+
+    async def keep_sending(headers: dict[str, str]) -> int:
+        # On a busy machine, the database may refuse the look-up of a token, and a body may exceed its time.
+        while (status := (await send(headers)).status_code) in {408, 503}:
+            pass
+        return status
 
     users = [await logged_in(client) for _ in range(7)]
-    sending = [send(user) for user in users for _ in range(16)]
+    sending = [asyncio.create_task(keep_sending(user)) for user in users for _ in range(16)]
     await until(lambda: resources.long_bodies.taken == 7 * 16, "all bodies are being read")
     assert (await send(users[0])).status_code == 503
     quick = {"operations": [{"operation": "fibonacci", "input": {"n": 5}}]}
     assert (await client.post("/batch", headers=await logged_in(client), json=quick)).status_code == 200
     go_on.set()
-    assert {answer.status_code for answer in await asyncio.gather(*sending)} == {422}
+    assert set(await asyncio.gather(*sending)) == {422}
     assert resources.long_bodies.taken == 0
 
 

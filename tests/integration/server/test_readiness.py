@@ -77,6 +77,7 @@ async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
         probes += 1
 
     resources.pings = {"database": ping}
-    answers = await asyncio.gather(*(resources.check() for _ in range(1_000)))
+    resources.health.clock = lambda: 0.0  # however slow the machine is
+    answers = await asyncio.gather(*(resources.health.get() for _ in range(1_000)))
     assert {checks[0].name for checks in answers} == {"database"}
     assert probes == 1
