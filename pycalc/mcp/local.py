@@ -14,7 +14,8 @@ from pycalc.services.calculations.planning import Request, is_short, make_plan, 
 from pycalc.services.calculations.requests import NO_DIGITS
 from pycalc.services.compute.computer import Computer
 
-_KEPT_REQUESTS = 1_000  # how many of the latest results the tool ``digits`` can read
+# The tool ``digits`` can read the results of the latest requests: so many, with so many characters of operands.
+_KEPT_REQUESTS, _KEPT_CHARACTERS = 1_000, 64 * 1024 * 1024
 _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"))
 
 
@@ -26,6 +27,7 @@ class LocalBackend:
         self._max_digits = max_digits
         self._ids = IdSource()
         self._requests: dict[str, Request] = {}
+        self._characters = 0
         self._latest: Calculated | None = None  # its digits are likely to be read
 
     async def offers(self) -> Callable[[str], bool]:
@@ -34,9 +36,10 @@ class LocalBackend:
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
         identity = text_of_id(self._ids.next())
         self._latest = found = await self._compute(identity, request, most_inline)
-        if len(self._requests) >= _KEPT_REQUESTS:
-            del self._requests[next(iter(self._requests))]
         self._requests[identity] = request
+        self._characters += _length(request)
+        while len(self._requests) > _KEPT_REQUESTS or self._characters > _KEPT_CHARACTERS:
+            self._characters -= _length(self._requests.pop(next(iter(self._requests))))
         return found
 
     async def batch(
@@ -59,12 +62,15 @@ class LocalBackend:
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
         """Return digits of a result. Only the result that was computed last is kept; any other is computed again.
 
-        Raises NotFound for a summary, and for an id that is not among the latest 1,000 of this process. Raises
-        InvalidInput unless ``start`` is within the result, and the errors of a computation.
+        Raises NotFound for a summary, and for an id that is not among the latest 1,000 of this process, or fewer if
+        their operands are long. Raises InvalidInput unless ``start`` is within the result, and the errors of a
+        computation.
         """
+        calculation_id = calculation_id.lower()
         request = self._requests.get(calculation_id)
         if request is None:
-            raise NotFound(f"There is no such calculation: only the last {_KEPT_REQUESTS:,} of this process are kept.")
+            kept = f"only the last {_KEPT_REQUESTS:,} of this process are kept, or fewer if their operands are long"
+            raise NotFound(f"There is no such calculation: {kept}.")
         if request[2].summary:
             raise NotFound(NO_DIGITS)
         found = self._latest
@@ -87,3 +93,9 @@ class LocalBackend:
         text, facts = await self._computer.compute(plan, _USER)
         require_size(plan, facts, self._max_digits)
         return Calculated(identity, text, facts, whole=len(text) <= most_inline)
+
+
+def _length(request: Request) -> int:
+    """Return the number of characters of a request's operands and modulus."""
+    _, literals, options = request
+    return sum(map(len, literals)) + len(options.modulus or "")

@@ -342,6 +342,28 @@ async def test_the_bytes_that_are_sent_are_charged_unless_nothing_is_recorded(
     assert (answer.charged, [state.used for state in service.quota.states(caller)]) == (charged, [charged])
 
 
+@pytest.mark.parametrize("failure", [asyncio.CancelledError(), RuntimeError("a bug")])
+async def test_a_batch_that_ends_before_it_is_recorded_charges_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """If the client of a batch disconnects before the batch is recorded, the bytes of its results are not charged."""
+    caller = replace(ADA, limits=UserLimits(digits=UserLimit(100, 86_400)))
+    find, charged = service.results.find, list[float]()
+
+    async def fail_second(plan: Plan, caller: Principal, *, facts_only: bool = False) -> Found:
+        charged.extend(state.used for state in service.quota.states(caller))
+        if len(charged) == 2:
+            raise failure
+        return await find(plan, caller, facts_only=facts_only)
+
+    monkeypatch.setattr(service.results, "find", fail_second)
+    requests: list[BatchRequest] = [("fibonacci", ("100",), DEFAULT_OPTIONS)] * 2
+    with pytest.raises(type(failure)):
+        await service.batches.calculate(caller, requests, ExitStack())
+    assert (charged, [state.used for state in service.quota.states(caller)]) == ([0, 21], [0])
+    assert service.history.rows == []
+
+
 async def test_an_answer_has_the_time_since_the_request_came(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The elapsed time counts from the request's arrival, in microseconds."""
     plan = await service.calculator.plan(ADA, ("fibonacci", ("100",), DEFAULT_OPTIONS))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 from starlette.types import Message
 
 from pycalc.routers.http.connection import MAX_BODY_BYTES, Client, ClientGone, most_bytes_of_body
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +66,29 @@ async def test_a_disconnect_cancels_the_work() -> None:
         await working
     async with asyncio.timeout(5):
         await cancelled.wait()
+
+
+async def test_an_error_after_a_disconnect_is_not_logged() -> None:
+    """If the work fails after the client has disconnected, asyncio does not log the error as never retrieved."""
+    server, logged, others = Server(), list[dict[str, Any]](), asyncio.all_tasks()
+    client, begun = Client(server.receive), asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+
+    async def fail_when_cancelled() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError from None
+
+    working = asyncio.create_task(client.while_there(fail_when_cancelled()))
+    await begun.wait()
+    server.questions[0].set_result({"type": "http.disconnect"})
+    await until(lambda: asyncio.all_tasks() == others, "the work has ended")
+    assert isinstance(working.exception(), ClientGone)
+    del working  # its traceback refers to the work
+    gc.collect()
+    assert logged == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 
@@ -103,6 +105,29 @@ async def test_the_work_is_cancelled_when_the_last_caller_has_left() -> None:
     await asyncio.wait(callers)
     await until(lambda: work.cancelled == 1, "the work was cancelled")
     assert work.begun == 1
+
+
+async def test_an_error_after_the_last_caller_has_left_is_not_logged() -> None:
+    """If the work fails after its last caller has left, asyncio does not log the error as never retrieved."""
+    single_flight, logged, others = SingleFlight[str](), list[dict[str, Any]](), asyncio.all_tasks()
+    begun = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+
+    async def fail_when_cancelled() -> str:
+        begun.set()
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        try:
+            return await never
+        except asyncio.CancelledError:
+            raise Overloaded("Too much.") from None
+
+    caller = asyncio.create_task(single_flight.join("key", fail_when_cancelled))
+    await until(begun.is_set, "the work began")
+    caller.cancel()
+    await until(lambda: asyncio.all_tasks() == others, "the work has ended")
+    del caller  # its traceback refers to the work
+    gc.collect()
+    assert logged == []
 
 
 async def test_a_caller_after_the_cancellation_begins_anew() -> None:

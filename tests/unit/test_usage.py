@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import time_ns
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -464,6 +466,32 @@ async def test_a_closing_consumer_receives_no_further_batch() -> None:
     totals.consumer = UsageConsumer(stream, totals, MemoryDeadLetters(), Metrics())
     await until(lambda: totals.closing is not None and totals.closing.done(), "the consumer is closed")
     assert (stream.given, len(totals.uses), stream.committed) == (1, 1, True)
+
+
+class FailingWhenCancelled(RememberingStream):
+    """A stream whose ``receive`` hangs, and fails when it is cancelled."""
+
+    receiving = False
+
+    async def receive(self) -> MessageBatch:
+        self.receiving = True
+        never: asyncio.Future[MessageBatch] = asyncio.get_running_loop().create_future()
+        try:
+            return await never
+        except asyncio.CancelledError:
+            raise StreamUnavailable("The broker is down.") from None
+
+
+@in_virtual_time
+async def test_an_error_of_the_broker_while_closing_is_not_logged() -> None:
+    """If the broker fails while the consumer is closed, asyncio does not log the error as never retrieved."""
+    stream, logged = FailingWhenCancelled(), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+    consumer = UsageConsumer(stream, MemoryTotals(), MemoryDeadLetters(), Metrics())
+    await until(lambda: stream.receiving, "the consumer receives")
+    await consumer.aclose()
+    gc.collect()
+    assert logged == []
 
 
 def failures_of(metrics: Metrics) -> float:

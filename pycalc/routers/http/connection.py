@@ -62,6 +62,8 @@ class Client:
         try:
             await asyncio.wait({working, self._gone}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
+                # Retrieve an error that follows the cancellation, so that asyncio does not log it.
+                working.add_done_callback(lambda done: done.cancelled() or done.exception())
                 raise ClientGone
             return working.result()
         finally:

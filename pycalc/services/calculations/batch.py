@@ -78,18 +78,23 @@ class BatchCalculator:
         Raises the errors of ``Recorder.record``. Raises Overloaded, before anything is computed, if too many
         calculations are in progress, in total or for this user.
         """
+        unrecorded: list[Unrecorded] = []
 
         async def find(_index: int, plan: Plan, began: float) -> Unrecorded:
             try:
-                return await self._calculator.find(caller, plan, began, measure)
+                unrecorded.append(await self._calculator.find(caller, plan, began, measure))
             except PycalcError as error:
                 self._calculator.count_error(plan.task.operation, error)
                 raise
+            return unrecorded[-1]
 
         self._calculator.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
-            found = await self._find_all(caller, requests, reservations, find)
-            unrecorded = [each for each in found if isinstance(each, Unrecorded)]
+            try:
+                found = await self._find_all(caller, requests, reservations, find)
+            except BaseException:  # the client has disconnected
+                self._calculator.refund(unrecorded)
+                raise
             key: RequestKey | None = None
             problems: Mapping[int, bytes] = {}
             if keyed is not None:

@@ -268,10 +268,14 @@ class Calculator:
                 ]
                 await self._recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
-            for each in calculations:
-                self._quota.refund(each.uses, each.sent)
+            self.refund(calculations)
             raise
         return rows
+
+    def refund(self, calculations: Sequence[Unrecorded]) -> None:
+        """Refund the bytes that ``find`` has charged for calculations that will not be recorded."""
+        for each in calculations:
+            self._quota.refund(each.uses, each.sent)
 
     async def record_all(
         self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None

@@ -55,6 +55,8 @@ class SingleFlight(Generic[T]):
         work = self._works.get(key)
         if work is None:
             work = self._works[key] = _Work(asyncio.create_task(start()))
+            # Retrieve an error that follows the last caller's departure, so that asyncio does not log it.
+            work.task.add_done_callback(lambda done: done.cancelled() or done.exception())
         work.waiting += 1
         try:
             return await asyncio.shield(work.task)

@@ -44,6 +44,7 @@ class OutboxPublisher:
         if self._unremoved:
             unsent = [entry for entry in entries if self._unremoved.get(entry.seq) != entry.row.id]
         reasons: Mapping[bytes, str] = {}  # of the refused events, by event id
+        given_up: dict[int, str] = {}
         if unsent:
             began_ns = time_ns()
             try:
@@ -56,12 +57,14 @@ class OutboxPublisher:
             if self._tracer.on:
                 record_each(self._tracer, "publish", "send", (entry.row.traceparent for entry in unsent), began_ns)
             self._metrics.events_published.inc(len(unsent) - len(reasons))
-        self._unremoved = {entry.seq: entry.row.id for entry in entries if entry.row.id not in reasons}
-        removed = len(self._unremoved)
-        if removed:
-            await self._outbox.remove(list(self._unremoved))
-            self._unremoved.clear()
-        given_up = self._schedule.settle(entries, reasons)
+            given_up = self._schedule.settle(unsent, reasons)
+        published = {entry.seq: entry.row.id for entry in entries if entry.row.id not in reasons}
+        self._unremoved |= published
+        if published:
+            await self._outbox.remove(list(published))
+            # If an earlier batch was larger, rows after this batch are published too.
+            last = entries[-1].seq
+            self._unremoved = {seq: row_id for seq, row_id in self._unremoved.items() if seq > last}
         if given_up:
             created_ms = now_ms()
             dead_letters = {
@@ -70,6 +73,7 @@ class OutboxPublisher:
                 if seq in given_up
             }
             await self._outbox.dead_letter(dead_letters)
+            self._schedule.forget(given_up)
             self._metrics.dead_letters.labels("relay").inc(len(dead_letters))
             _log.error("events dead-lettered", count=len(dead_letters), reasons=sorted(set(given_up.values()))[:5])
-        return removed + len(given_up)
+        return len(published) + len(given_up)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
@@ -45,6 +45,11 @@ class RetrySchedule:
         """Forget all rows, because another relay publishes now."""
         self._waiting.clear()
 
+    def forget(self, seqs: Iterable[int]) -> None:
+        """Forget the rows with these sequence numbers, which have left the outbox."""
+        for seq in seqs:
+            self._waiting.pop(seq, None)
+
     def forget_settled(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Forget rows that have left the outbox. ``oldest`` are its oldest rows; ``more`` keeps all rows after them."""
         seqs = {entry.seq for entry in oldest}
@@ -62,21 +67,23 @@ class RetrySchedule:
         """Forget published rows, schedule the next try of refused rows, and return the rows to dead-letter.
 
         ``reasons`` has the reason for each refusal, by the event's id. The result has the reason for each row to
-        dead-letter, by the row's sequence number.
+        dead-letter, by the row's sequence number. Call ``forget`` for these rows when the dead letters are stored.
+        Until then, their next try stays due.
         """
         if not (reasons or self._waiting):
             return {}
         now = self._clock()
         given_up: dict[int, str] = {}
         for entry in tried:
-            known = self._waiting.pop(entry.seq, None)
             reason = reasons.get(entry.row.id)
             if reason is None:
+                self._waiting.pop(entry.seq, None)
                 continue
+            known = self._waiting.get(entry.seq)
             tries, first = (known.tries + 1, known.first) if known else (1, now)
             refusal = _Refusal(tries, first, now + self._seconds * (2 * tries - 1) / TRIES**2)
             patient = refusal.tries < TRIES or now - refusal.first < self._seconds
-            if patient and len(self._waiting) < _MAX_SCHEDULED:
+            if patient and (known or len(self._waiting) < _MAX_SCHEDULED):
                 self._waiting[entry.seq] = refusal
             else:
                 given_up[entry.seq] = reason

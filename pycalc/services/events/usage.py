@@ -86,6 +86,8 @@ class UsageConsumer:
     async def _receive(self, member: Member) -> MessageBatch | None:
         """Return the next batch, or None if the consumer is closed first."""
         receiving = asyncio.ensure_future(member.receive())
+        # Retrieve an error that follows the end of the wait, so that asyncio does not log it.
+        receiving.add_done_callback(lambda done: done.cancelled() or done.exception())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             await asyncio.wait({receiving, closing}, return_when=asyncio.FIRST_COMPLETED)
