@@ -149,7 +149,7 @@ def summaries() -> None:
     for bits in (64, 330, 1_000, 3_300, 10_000, 33_200):
         digits = text_of(2**bits // 3)[:9_999]
         raws = {"fibonacci": {"n": digits}, "factorial": {"n": digits}, "pow": {"x": "3", "y": digits}}
-        tasks = [partial(THREE[name].summary, THREE[name].parse(raw), 50) for name, raw in raws.items()]
+        tasks = [partial(THREE[name].summary, THREE[name].parse(raw)) for name, raw in raws.items()]
         print(f"summaries, {bits} bits:", ", ".join(f"{median:.2g}" for median in medians(tasks)))
 
 

@@ -24,6 +24,7 @@ from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.db import migrate_database
 from pycalc.db.roles import api_role, consumer_role
+from pycalc.db.sqlite import SqliteDatabase
 from pycalc.main import open_state
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
@@ -321,7 +322,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: 
 
 @pytest.fixture
 def settings(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return settings of a temporary service: an empty database, cheap password hashes, and no ``.env`` file."""
+    """Return settings of a temporary service: an empty database, cheap password hashes, and no ``.env`` file.
+
+    The clock of an SQLite database stands still. On a busy machine, a thread may begin a read over a second late, and
+    the read would be refused with 503.
+    """
+    monkeypatch.setattr(SqliteDatabase, "open", partial(SqliteDatabase.open, clock=lambda: 0.0))
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
     data.mkdir(mode=0o700)

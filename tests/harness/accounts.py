@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -47,6 +48,14 @@ async def new_session(client: httpx.AsyncClient) -> dict[str, str]:
     session: dict[str, str] = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     client.headers["Authorization"] = f"Bearer {session['access_token']}"
     return session
+
+
+async def history_of(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """Return the items of the caller's history, newest first."""
+    answer = await client.get("/secure-history")
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
 
 
 def new_admin(client: httpx.Client, data: Path) -> Person:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.harness.accounts import new_session
+from tests.harness.accounts import history_of, new_session
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +59,7 @@ async def test_a_batch_beyond_a_keys_limit_is_refused_as_a_whole(client: httpx.A
     calculation = {"operation": "fibonacci", "input": {"n": 10}}
     refused = await client.post("/batch", json={"operations": [calculation] * 3}, headers=key)
     assert refused.status_code == 429
-    assert (await client.get("/secure-history")).json()["items"] == []
+    assert await history_of(client) == []
     assert (await client.post("/batch", json={"operations": [calculation] * 2}, headers=key)).status_code == 200
 
 

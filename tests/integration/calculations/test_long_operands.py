@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hashlib import sha256
 from random import Random
-from typing import Any
 
 import flint
 import gmpy2
@@ -13,7 +12,7 @@ import pytest
 
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
-from tests.harness.accounts import new_session
+from tests.harness.accounts import history_of, new_session
 from tests.harness.in_process import changed
 
 pytestmark = pytest.mark.anyio
@@ -52,12 +51,6 @@ async def calculate(client: httpx.AsyncClient, operation: str, **operands: str) 
     return await client.post("/calculations", json={"operation": operation, "input": operands})
 
 
-async def recorded(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """Return the items of the caller's history, newest first."""
-    items: list[dict[str, Any]] = (await client.get("/secure-history")).json()["items"]
-    return items
-
-
 async def user_of(client: httpx.AsyncClient, resources: Resources) -> bytes:
     """Return the caller's user id, which is the key of the user's limits."""
     await client.get("/me")  # after this request, the token is in the token cache
@@ -87,10 +80,10 @@ async def test_divisor_and_multiple(caller: httpx.AsyncClient) -> None:
         assert body["input"] == {"a": abbreviated(a), "b": abbreviated(b)}
         digits = await caller.get(f"{answer.headers['Location']}/digits", headers={"Range": "bytes=5-14"})
         assert (digits.status_code, digits.text) == (206, str(value)[5:15])
-        item = (await recorded(caller))[0]
+        item = (await history_of(caller))[0]
         assert (item["id"], item["input"], item["result"]) == (body["id"], body["input"], None)
         assert (item["digits"], item["sha256"]) == (len(str(value)), sha256(str(value).encode()).hexdigest())
-    assert len(await recorded(caller)) == 2
+    assert len(await history_of(caller)) == 2
 
 
 async def test_primality_of_a_long_number(caller: httpx.AsyncClient) -> None:
@@ -145,7 +138,7 @@ async def test_a_longer_operand_is_refused(
     assert answer.status_code == 422
     (name, *_) = operands
     assert answer.json()["errors"] == [{"pointer": f"/input/{name}", "detail": detail}]
-    assert await recorded(caller) == []
+    assert await history_of(caller) == []
 
 
 @pytest.mark.parametrize("settings", [NOT_CACHED], indirect=True)
@@ -182,7 +175,7 @@ async def test_a_long_body_counts_towards_the_response_memory(caller: httpx.Asyn
         assert (await calculate(caller, "gcd", a="7" * MOST, b="1")).status_code == 503
         assert (await calculate(caller, "gcd", a="7" * 10_000, b="1")).status_code == 201
     assert (await calculate(caller, "gcd", a="7" * MOST, b="1")).status_code == 201
-    assert len(await recorded(caller)) == 2
+    assert len(await history_of(caller)) == 2
     assert (resources.response_memory.taken, resources.long_bodies.taken) == (0, 0)
 
 

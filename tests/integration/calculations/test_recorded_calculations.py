@@ -8,7 +8,6 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
 from time import perf_counter
-from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +20,7 @@ from pycalc.resources.wiring import Resources
 from pycalc.services.calculations.planning import make_plan
 from pycalc.services.calculations.requests import recorded_request
 from pycalc.settings import Settings
-from tests.harness.accounts import PASSWORD, new_name, new_session, registration
+from tests.harness.accounts import PASSWORD, history_of, new_name, new_session, registration
 from tests.harness.in_process import changed
 
 pytestmark = pytest.mark.anyio
@@ -84,12 +83,6 @@ async def path_of(client: httpx.AsyncClient, operation: str, **body: object) -> 
     return answer.headers["Location"]
 
 
-async def recorded(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """Return the items of the caller's history, newest first."""
-    items: list[dict[str, Any]] = (await client.get("/secure-history")).json()["items"]
-    return items
-
-
 class TestMaking:
     """Making calculations by ``POST /calculations``."""
 
@@ -107,7 +100,7 @@ class TestMaking:
             assert (answer.status_code, answer.headers["Content-Type"]) == (201, "application/json")
             posted, got = answer.json(), (await caller.get(path)).json()
             assert answer.headers["Location"] == f"/calculations/{posted['id']}"
-            assert [item["id"] for item in await recorded(caller)][:2] == [got["id"], posted["id"]]
+            assert [item["id"] for item in await history_of(caller)][:2] == [got["id"], posted["id"]]
             for calculation in (posted, got):
                 assert calculation.pop("elapsed_ms") >= 0
                 del calculation["id"], calculation["cached"]
@@ -140,7 +133,7 @@ class TestMaking:
             assert answer.status_code == 422
             assert [error["pointer"] for error in answer.json()["errors"]] == pointers, body
             assert all(error["detail"].endswith(".") for error in answer.json()["errors"])
-        assert await recorded(caller) == []
+        assert await history_of(caller) == []
 
     @having(max_digits=1_000)
     async def test_an_error_is_no_calculation(self, caller: httpx.AsyncClient) -> None:
@@ -153,7 +146,7 @@ class TestMaking:
         types = [answer.json()["type"].rpartition("#")[2] for answer in answers]
         assert types == ["domain-error", "result-too-large", "payload-too-large"]
         assert [answer.headers.get("Location") for answer in answers] == [None] * 3
-        assert await recorded(caller) == []
+        assert await history_of(caller) == []
 
     @having(rate_limit="3/minute")
     async def test_it_counts_towards_the_quota(self, caller: httpx.AsyncClient) -> None:
@@ -206,11 +199,11 @@ class TestReading:
         await caller.get("/pow/2/0.5")
         await caller.post("/batch", json={"operations": [{"operation": "fibonacci", "input": {"n": 90}}]})
         await path_of(caller, "factorial", input={"n": 2_000})
-        items = await recorded(caller)
+        items = await history_of(caller)
         for item in items:
             answer = await caller.get(f"/calculations/{item['id']}")
             assert (answer.status_code, answer.json()) == (200, item)
-        assert await recorded(caller) == items
+        assert await history_of(caller) == items
 
     async def test_it_is_the_owners_and_the_admins(self, client: httpx.AsyncClient, settings: Settings) -> None:
         """Only its owner and an admin can read a calculation and its digits; other users get 404."""
@@ -257,14 +250,14 @@ class TestDigits:
         for body, path in rows:
             expected = await caller.get(path, headers=TEXT)
             location = (await caller.post("/calculations", json=body)).headers["Location"]
-            items = await recorded(caller)
+            items = await history_of(caller)
             answer = await caller.get(f"{location}/digits")
             assert (answer.status_code, answer.content) == (200, expected.content), path
             for name in ("Content-Type", "Repr-Digest", "Accept-Ranges", "Cache-Control", "Vary"):
                 assert answer.headers[name] == expected.headers[name], name
             assert answer.headers["X-Calculation-Id"] == location.rpartition("/")[2]
             assert answer.headers.get("X-Exact") == expected.headers.get("X-Exact")
-            assert await recorded(caller) == items
+            assert await history_of(caller) == items
 
     @having(**NOT_CACHED)
     async def test_an_evaluation_is_made_again(self, caller: httpx.AsyncClient) -> None:
@@ -298,7 +291,7 @@ class TestDigits:
         assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole.content)}")
         head = await caller.head(digits)
         assert (head.status_code, head.content, head.headers["Content-Length"]) == (200, b"", str(len(whole.content)))
-        assert len(await recorded(caller)) == 1
+        assert len(await history_of(caller)) == 1
 
     async def test_they_are_compressed_when_asked_for(self, caller: httpx.AsyncClient) -> None:
         """With ``Accept-Encoding: gzip``, digits are compressed and have a different ETag."""
@@ -343,7 +336,7 @@ class TestDigits:
     ) -> None:
         """If a result that is computed again does not have the recorded digest, VerificationFailed is raised."""
         path = await path_of(caller, "fibonacci", input={"n": 10_000})
-        (item,) = await recorded(caller)
+        (item,) = await history_of(caller)
         owner = Principal(b"u" * 16, "ada", Role.ADMIN, IdSource().next(), math.inf)
         row = await resources.history._history.find(id_of_text(path.rpartition("/")[2]))
         assert row is not None

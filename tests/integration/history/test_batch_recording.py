@@ -17,7 +17,7 @@ from pycalc.models.idempotency import KeyRow
 from pycalc.services.operations.fibonacci import Fibonacci
 from pycalc.services.operations.integer_operation import Integers
 from pycalc.settings import Settings
-from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.accounts import PASSWORD, history_of, new_name, registration
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ async def test_a_failed_commit_records_nothing(caller: httpx.AsyncClient, monkey
     assert (answer.status_code, answer.json()["type"]) == (503, "/docs/problems#unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
     monkeypatch.setattr(SqlHistoryStore, "append", counting)
-    assert (await caller.get("/secure-history")).json()["items"] == []
+    assert await history_of(caller) == []
     assert (await caller.post("/batch", json=operations)).status_code == 200
     assert [len(rows) for rows in appended] == [300]
     assert len((await caller.get("/secure-history?limit=1000")).json()["items"]) == 300
@@ -82,7 +82,7 @@ async def test_a_row_that_the_database_rejects_is_an_internal_error(
         assert answer.headers["X-Request-ID"]
         assert str(answer.status_code) in documented
     assert (await caller.get("/fibonacci/7")).status_code == 200
-    assert [row["operation"] for row in (await caller.get("/secure-history")).json()["items"]] == ["fibonacci"]
+    assert [row["operation"] for row in await history_of(caller)] == ["fibonacci"]
 
 
 async def test_a_batch_yields_to_other_requests(caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

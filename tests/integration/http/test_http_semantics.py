@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-from tests.harness.accounts import new_session
+from tests.harness.accounts import history_of, new_session
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ async def caller(client: httpx.AsyncClient) -> httpx.AsyncClient:
 
 async def recorded(client: httpx.AsyncClient) -> list[str]:
     """Return the ids in the caller's history, newest first."""
-    items = (await client.get("/secure-history")).json()["items"]
+    items = await history_of(client)
     return [item["id"] for item in items]
 
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
-from tests.harness.accounts import PASSWORD, new_name, new_session, registration
+from tests.harness.accounts import PASSWORD, history_of, new_name, new_session, registration
 from tests.harness.waiting import found
 
 pytestmark = pytest.mark.anyio
@@ -206,7 +206,7 @@ async def test_times_have_one_form_everywhere(client: httpx.AsyncClient, admin: 
     """Times in accounts, keys, history and exports are UTC with milliseconds and ``Z``."""
     await client.get("/fibonacci/10")
     key = (await client.post("/me/keys", json={"name": "report", "expires_in": 3600})).json()
-    (item,) = (await client.get("/secure-history")).json()["items"]
+    (item,) = await history_of(client)
     line = (await client.get("/secure-history", headers={"Accept": "application/x-ndjson"})).json()
     row = (await client.get("/secure-history", headers={"Accept": "text/csv"})).text.splitlines()[1]
     times = [
@@ -301,7 +301,7 @@ async def test_elapsed_ms_counts_from_the_arrival(
     answer = (await client.get("/fibonacci/77")).json()
     assert answer["elapsed_ms"] >= took[0] * 1000 - 0.002  # the time is rounded to whole microseconds
     monkeypatch.setattr(resources.calculator, "plan", plan)
-    (item,) = (await client.get("/secure-history")).json()["items"]
+    (item,) = await history_of(client)
     assert item["elapsed_ms"] == answer["elapsed_ms"]
 
 

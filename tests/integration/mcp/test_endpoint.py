@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from pycalc.mcp import endpoint
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
-from tests.harness.accounts import new_person
+from tests.harness.accounts import history_of, new_person
 from tests.harness.in_process import changed, new_user
 from tests.harness.mcp import error_of, mcp_client, value_of
 from tests.harness.servers import Server
@@ -360,7 +360,7 @@ async def test_a_client_that_hangs_up_stops_its_computation(
     await until(lambda: computing(resources) == 0, "the computation is stopped")
     await asked
     assert sent[0]["status"] == 499  # a status for log and metrics; the client does not receive it
-    items = (await caller.get("/secure-history")).json()["items"]
+    items = await history_of(caller)
     assert [item["input"] for item in items] == [{"n": 100_000}]
 
 

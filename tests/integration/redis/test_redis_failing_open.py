@@ -16,7 +16,7 @@ from redis import Redis as Client
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.conftest import require_program
-from tests.harness.accounts import PASSWORD, new_name, registration
+from tests.harness.accounts import PASSWORD, history_of, new_name, registration
 from tests.harness.garbage import SENSELESS, garbage
 from tests.harness.redis import redis
 from tests.harness.servers import free_port
@@ -116,7 +116,7 @@ async def test_the_answers_are_the_same(client: httpx.AsyncClient, resources: Re
     ready = await client.get("/readyz")
     assert ready.status_code == 200
     assert set(ready.json()["checks"]) >= {"database", "cache"}
-    assert len((await client.get("/secure-history")).json()["items"]) == 2 * len(CALCULATIONS) + 7
+    assert len(await history_of(client)) == 2 * len(CALCULATIONS) + 7
     metrics = (await client.get("/metrics")).text
     assert 'status="5' not in metrics
 

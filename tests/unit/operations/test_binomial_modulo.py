@@ -118,6 +118,26 @@ def test_the_residue_of_a_negative_n_has_its_sign() -> None:
         assert not BINOMIAL.modulo_agrees(args, 10**9, None, BINOMIAL.modulo(args, 10**9) + 1, 7)
 
 
+def test_a_residue_of_a_negative_n_is_verified_without_factors_that_planning_did_not_need() -> None:
+    """A residue that is found without factoring ``mod`` is verified without factoring it, also for a negative n."""
+    args, hard = (-1_000_001, 10**36), (2**89 - 1) * (2**107 - 1)
+    plan = BINOMIAL.plan_modulo(args, hard)
+    assert BINOMIAL.modulo_agrees(args, hard, plan.method, BINOMIAL.modulo(args, hard, plan.method), 7)
+
+
+def test_a_prime_that_divides_the_coefficient_costs_no_more_in_the_verification() -> None:
+    """A residue is verified without a residue modulo a long prime that divides n over k, which may take for ever."""
+    prime = 10**30 + 57
+    args, modulus = (prime, prime // 3), prime * 2**20
+    plan = BINOMIAL.plan_modulo(args, modulus)
+    assert plan.seconds < 1
+    value = BINOMIAL.modulo(args, modulus, plan.method)
+    assert value % prime == 0
+    assert value % 2**20 == residue(*args, 2**20)
+    assert BINOMIAL.modulo_agrees(args, modulus, plan.method, value, 7)
+    assert not BINOMIAL.modulo_agrees(args, modulus, plan.method, (value + prime) % modulus, 7)
+
+
 @pytest.mark.parametrize("modulus", [2, 10, 97, 2**40 * 9, 10**30, 2**61 - 1])
 def test_catalan_numbers(modulus: int) -> None:
     """A Catalan number's residue is right, even if n + 1 shares factors with the modulus."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
@@ -15,11 +16,13 @@ from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
+from pycalc.services.operations.numbers.texts import inverse
 
 _PRECISION = 50  # has no effect, because a function has exact arguments and values
 LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
 _LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo LARGEST_PRIME may take
 _SHORT_ARGUMENT = 10**9  # if no magnitude of an argument is larger, such a residue is taken to be shorter
+_UNFACTORED = 10**6  # if no magnitude of an argument is larger, no modulus is too hard to factor
 _COUNTLESS = 10**300  # a number of digits that a float holds, far above all that can be computed
 
 
@@ -100,6 +103,31 @@ class Function:
                 return mpz(self.operation.modulo(arguments, modulus))
             method = self.operation.plan_modulo(arguments, modulus).method
             return mpz(self.operation.result_modulo(arguments, modulus, method).text)
+
+    def wider_residue(self, position: int, values: Sequence[Value], modulus: int, prime: int) -> Value:
+        """Return the function's value modulo ``modulus``·``prime``, for a prime of at most 61 bits.
+
+        If the product is too hard to factor, or takes much longer than ``modulus``, combine the residues modulo
+        ``modulus`` and modulo ``prime`` (Chinese remainder theorem).
+
+        Raises the errors of ``residue``, and ZeroDivisionError in the negligible case that ``prime`` divides
+        ``modulus``.
+        """
+        if not isinstance(self.operation, Modular) or max(map(abs, values)) <= _UNFACTORED:
+            return self.residue(position, values, modulus * prime)
+        with _placed(position):
+            operation, arguments = self.operation, self._arguments(position, values)
+            try:
+                seconds, _, method = operation.plan_modulo(arguments, modulus * prime)
+            except InvalidInput:
+                seconds = inf
+            if seconds > _LONGEST_VERIFICATION:
+                apart = operation.plan_modulo(arguments, modulus)
+                if seconds > _LONGEST_VERIFICATION + 2 * apart.seconds:
+                    residue = mpz(operation.result_modulo(arguments, modulus, apart.method).text)
+                    other = operation.modulo(arguments, prime)
+                    return residue + modulus * ((other - residue) * inverse(modulus, prime) % prime)
+            return mpz(operation.modulo(arguments, modulus * prime, method))
 
     def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
         """Return the function's value modulo a prime, by a method independent of ``value``, or None if there is none.

@@ -130,7 +130,9 @@ class Residues:
         if self._verified and function.is_long_modulo_prime(node.position, values):
             return function.residue(node.position, values, self._verified, verified=True) % self._modulus
         if not self._verifying:
-            return function.residue(node.position, values, int(self._modulus))
+            if self._factor > 1:
+                return function.wider_residue(node.position, values, self._reduced, self._factor)
+            return function.residue(node.position, values, self._reduced)
         residue = function.independent_residue(node.position, values, int(self._modulus))
         if residue is None:
             return self.of_value(node.position, function.value(node.position, values))

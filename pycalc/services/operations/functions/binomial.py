@@ -8,6 +8,7 @@ from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
+from pycalc.services.operations.binomials.prime_powers import carries
 from pycalc.services.operations.binomials.residue import binomial_residue, binomial_residue_seconds
 from pycalc.services.operations.factorial.operation import factorial_logarithm
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
@@ -97,9 +98,20 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return sign * plan.residue(n, k) % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is (n-1 over k-1) + (n-1 over k) modulo ``modulus``, by Pascal's rule."""
-        n, k = args
-        return (self.modulo((n - 1, k - 1), modulus) + self.modulo((n - 1, k), modulus) - residue) % modulus == 0
+        """Return whether ``residue`` is n over k modulo ``modulus``. ``method`` is None or a BinomialPlan.
+
+        Pascal's rule is used: n over k is (n-1 over k-1) + (n-1 over k). It is applied to the form of the coefficient
+        with 0 <= k <= n/2. There, both terms are smaller than the coefficient, so that they can be found if it can.
+        """
+        sign, n, k = _normal(args)
+        plan: BinomialPlan = method or self.plan_modulo(args, modulus).method
+        for prime, exponent in plan.powers:
+            # A power that divides the coefficient costs nothing. If it does not divide the terms, it may cost too much.
+            power = prime**exponent
+            if residue % power == 0 and carries(n, k, prime) >= exponent:
+                modulus //= power
+        terms = self.modulo((n - 1, k - 1), modulus) + self.modulo((n - 1, k), modulus)
+        return (sign * terms - residue) % modulus == 0
 
 
 def binomial_logarithm(arithmetic: IntervalArithmetic, n: int, k: int) -> Interval:
