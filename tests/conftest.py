@@ -43,7 +43,6 @@ from tests.harness.redis import AnyRedis, Redis, redis
 from tests.harness.servers import API_ROLE, CONSUMER_ROLE, Server, pycalc
 
 _ROLE_PASSWORD = "0123456789abcdef"
-PASSWORD = "correct horse battery staple"
 # Fixtures that run programs which pip does not install.
 _PROGRAM_FIXTURES = {
     "browser",

@@ -48,8 +48,8 @@ def read_json(body: bytes, number: Callable[[str], Any] = _number, most_objects:
     """Return the document in a body. ``number`` converts the text of each number.
 
     Raises InvalidInput for text that is not JSON or nested too deeply, and for a repeated member, with a pointer to it.
-    Raises InvalidInput for more than ``most_objects`` objects, and for over 4 · ``most_objects`` numbers or arrays,
-    because reading them would block the event loop.
+    Raises InvalidInput for more than ``most_objects`` objects, and for over 4 · ``most_objects`` numbers or ``[``,
+    because reading them would block the event loop. A ``[`` within a string counts too.
     """
     most_parts = 4 * most_objects
     if body.count(b"[") > most_parts:
@@ -100,7 +100,7 @@ def number_literal(number: str) -> str:
 
 
 def _too_many() -> InvalidInput:
-    return InvalidInput.of(FieldProblem("", "The body holds more objects, lists or numbers than any request needs."))
+    return InvalidInput.of(FieldProblem("", "The body holds more objects, numbers or '[' than any request needs."))
 
 
 def shown(name: str) -> str:

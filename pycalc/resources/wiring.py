@@ -50,7 +50,7 @@ from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.history.retention import Retention
 from pycalc.services.instances.instance_list import InstanceList
-from pycalc.services.limits.calculation_rate import CalculationRateLimits
+from pycalc.services.limits.calculation_rate import calculation_limits
 from pycalc.services.limits.client_address import ClientAddresses
 from pycalc.services.limits.concurrency import ConcurrencyLimit
 from pycalc.services.limits.fair_database import FairDatabase
@@ -195,9 +195,9 @@ class Resources(AccountServices):
         self.registration_limit = address_limit("register", "registrations", settings.register_limit, metrics, shared)
         # Of this process alone.
         self.page_limit = address_limit("pages", "requests for pages", settings.page_limit, metrics)
-        self.calculation_limits = CalculationRateLimits(metrics, shared)
+        self.calculation_limit_of = calculation_limits(metrics, shared)
         # Of API keys, within the limits of their owners.
-        self.key_limits = CalculationRateLimits(metrics, shared, prefix=KEY_NAME)
+        self.key_limit_of = calculation_limits(metrics, shared, prefix=KEY_NAME)
         own_pings = {"database": database.ping, "cache": cache.ping, "stream": stream.ping, "clock": require_clock}
         self.pings: Pings = own_pings | recording.pings
         self.health = Recent(self._check_all, 1.0)  # of every dependency, at most 1 s old

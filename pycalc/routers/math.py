@@ -65,7 +65,7 @@ class CalculationRoute(APIRoute):
         resources = resources_of(scope)
         context = context_of(scope)
         caller = await caller_of(scope, resources, KeyScope.CALCULATE)
-        limit = resources.calculation_limits.of(caller.limits.rate_limit)
+        limit = resources.calculation_limit_of(caller.limits.rate_limit)
         if caller.key is not None:
             await spend(scope, caller, resources)
         elif limit is not None:

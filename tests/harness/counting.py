@@ -7,7 +7,7 @@ from time import monotonic
 
 from pycalc.cache.base import Bound, CounterStore, Spent
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits
+from pycalc.services.limits.calculation_rate import CalculationRateLimit, calculation_limits
 
 
 async def spend_one(counters: CounterStore, key: str, amount: int, limit: int) -> Spent:
@@ -18,6 +18,6 @@ async def spend_one(counters: CounterStore, key: str, amount: int, limit: int) -
 
 def calculation_rate(limit: str, clock: Callable[[], float] = monotonic) -> CalculationRateLimit:
     """Return a rate limit on calculations with new metrics and counters."""
-    found = CalculationRateLimits(Metrics(), clock=clock).of(limit)
+    found = calculation_limits(Metrics(), clock=clock)(limit)
     assert found is not None
     return found

@@ -16,7 +16,6 @@ from tests.harness.hostile import hostile
 
 LIMIT = 25_000_000
 EXPRESSIONS = 10_000
-SHORT_CHARACTERS = 100
 REFERENCE = make_plan(LIMIT, "fibonacci", ("2000000",), Options())
 # 20 ms relative to the reference computation, which takes about 25 ms on a machine where 20 ms are allowed.
 HOLD_IN_REFERENCES = 0.8

@@ -47,15 +47,22 @@ def test_the_search_for_a_repeated_name_takes_no_more_memory_than_the_body() -> 
 
 
 @pytest.mark.parametrize(
-    "body", [b"[" + b"{}," * 2_000 + b"{}]", b"[" + b"0," * 20_000 + b"0]", b"[" + b"[]," * 5_000 + b"[]]"]
+    "body",
+    [
+        b"[" + b"{}," * 2_000 + b"{}]",
+        b"[" + b"0," * 20_000 + b"0]",
+        b"[" + b"[]," * 5_000 + b"[]]",
+        b'{"expression": "' + b"[" * 5_000 + b'"}',
+    ],
+    ids=["objects", "numbers", "lists", "brackets in a string"],
 )
 def test_what_no_request_needs_is_refused_before_it_is_read(body: bytes) -> None:
-    """A body with too many objects, lists or numbers is refused before all of it is parsed.
+    """A body with too many objects, numbers or ``[`` is refused before all of it is parsed.
 
     Parsing it would hold the event loop.
     """
     read: list[str] = []
-    with pytest.raises(InvalidInput, match="more objects, lists or numbers"):
+    with pytest.raises(InvalidInput, match=r"more objects, numbers or '\[' than"):
         read_json(body, read.append)
     assert len(read) <= 4 * 1_024
 

@@ -14,7 +14,7 @@ from pycalc.cache.base import Bound, Spent
 from pycalc.errors import LimitState, Overloaded, RateLimited, Unauthorized
 from pycalc.models.limits import parse_limit
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.calculation_rate import CalculationRateLimit, CalculationRateLimits, _Block
+from pycalc.services.limits.calculation_rate import CalculationRateLimit, _Block, calculation_limits
 from pycalc.services.limits.counters import Counters
 from pycalc.services.limits.rate_limits import (
     AddressRateLimit,
@@ -487,14 +487,14 @@ async def test_counting_ahead_admits_exactly_the_limit(size: int) -> None:
 
 async def test_many_other_limits_cost_nobody_a_block() -> None:
     """Creating many other limits does not discard the block of calculations that is counted in advance for a user."""
-    limits = CalculationRateLimits(Metrics(), clock=Clock())
+    limit_of = calculation_limits(Metrics(), clock=Clock())
     for done in range(1, 31):
-        limit = limits.of("1000/day")
+        limit = limit_of("1000/day")
         assert limit is not None
         (state,) = limit.spend_ahead(b"ada") or await limit.spend(b"ada")
         assert state.remaining == 1000 - done
         for number in range(1, 1_002):
-            limits.of(f"{number}/hour")
+            limit_of(f"{number}/hour")
 
 
 @pytest.mark.parametrize("amount", [10, 1_000])
@@ -546,20 +546,20 @@ async def test_no_more_than_50000_users_have_calculations_counted_in_advance() -
 
 async def test_equal_limits_are_shared_until_there_are_1000() -> None:
     """Callers with equal limits share one object. Above 1,000 limits, the one unused for longest is dropped."""
-    limits = CalculationRateLimits(Metrics(), clock=Clock())
-    first, second = limits.of("1/day"), limits.of("2/day")
+    limit_of = calculation_limits(Metrics(), clock=Clock())
+    first, second = limit_of("1/day"), limit_of("2/day")
     for number in range(3, 1_001):
-        limits.of(f"{number}/day")
-    assert limits.of("1/day") is first
-    limits.of("1001/day")
-    assert limits.of("1/day") is first
-    assert limits.of("2/day") is not second
+        limit_of(f"{number}/day")
+    assert limit_of("1/day") is first
+    limit_of("1001/day")
+    assert limit_of("1/day") is first
+    assert limit_of("2/day") is not second
 
 
 async def test_a_user_s_new_limit_does_not_use_the_block_of_the_old_one() -> None:
     """If a user's limit becomes stricter, calculations counted in advance under the old limit are not used."""
-    limits = CalculationRateLimits(Metrics(), clock=Clock())
-    generous, strict = limits.of("1000/day"), limits.of("2/hour")
+    limit_of = calculation_limits(Metrics(), clock=Clock())
+    generous, strict = limit_of("1000/day"), limit_of("2/hour")
     assert generous is not None
     assert strict is not None
     await generous.spend(b"ada")
@@ -691,7 +691,7 @@ async def test_an_empty_setting_is_no_limit() -> None:
             async with logins.attempt("ada", HERE):
                 raise Unauthorized("wrong")
         await registrations.admit(HERE)
-    assert CalculationRateLimits(metrics).of("") is None
+    assert calculation_limits(metrics)("") is None
 
 
 @pytest.mark.parametrize(

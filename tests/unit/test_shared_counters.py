@@ -11,7 +11,7 @@ import pytest
 from pycalc.cache.base import Bound, Shared, Spent
 from pycalc.errors import AnswerLost, CacheUnavailable, RateLimited, Unauthorized
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.calculation_rate import CalculationRateLimits
+from pycalc.services.limits.calculation_rate import calculation_limits
 from pycalc.services.limits.counters import Counters, SharedCounters
 from pycalc.services.limits.rate_limits import FailedLogins
 from tests.harness.counting import spend_one
@@ -135,7 +135,7 @@ async def test_a_lost_answer_does_not_use_up_the_limit_of_calculations() -> None
     """If the reply of the shared counters is lost, calculations count in this process for one second only."""
     time = 1000.0
     remote = Remote(clock=lambda: time)
-    limit = CalculationRateLimits(Metrics(), cast("Shared", Cache(remote)), clock=lambda: time).of("10/hour")
+    limit = calculation_limits(Metrics(), cast("Shared", Cache(remote)), clock=lambda: time)("10/hour")
     assert limit is not None
     remote.unheard = True
     await limit.spend(b"ada", 10)

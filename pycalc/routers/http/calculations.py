@@ -147,10 +147,10 @@ async def posted(
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
     """Return the caller's rate limits, each with the id under which the caller's calculations are counted."""
-    found = [(resources.calculation_limits.of(caller.limits.rate_limit), caller.user_id)]
+    found = [(resources.calculation_limit_of(caller.limits.rate_limit), caller.user_id)]
     if caller.key is not None:
         # First, so that a request beyond the key's limit does not count towards the owner's.
-        found.insert(0, (resources.key_limits.of(caller.key.limits.rate_limit), caller.key.user_id))
+        found.insert(0, (resources.key_limit_of(caller.key.limits.rate_limit), caller.key.user_id))
     return [(limit, identity) for limit, identity in found if limit is not None]
 
 

@@ -153,28 +153,21 @@ class CalculationRateLimit:
         return block
 
 
-class CalculationRateLimits:
-    """The rate limits on calculations. Callers with equal limits share one CalculationRateLimit."""
+def calculation_limits(
+    metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic, prefix: str = ""
+) -> Callable[[str], CalculationRateLimit | None]:
+    """Return a function for the rate limits on calculations. Callers with equal limits share one CalculationRateLimit.
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        shared: Shared | None = None,
-        *,
-        clock: Callable[[], float] = monotonic,
-        prefix: str = "",
-    ) -> None:
-        """Create the limits. ``prefix`` begins the names of limits of API keys, and is empty for those of users."""
-        # Kept here, so that a limit that the cache drops forgets nothing.
-        counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
-        blocks: dict[bytes, _Block] = {}
+    The function returns the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text.
+    It raises ValueError for a malformed text. ``prefix`` begins the names of limits of API keys, and is empty for those
+    of users.
+    """
+    # Kept here, so that a limit that the cache drops forgets nothing.
+    counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
+    blocks: dict[bytes, _Block] = {}
 
-        @lru_cache(_MAX_LIMITS)
-        def of(limit: str) -> CalculationRateLimit | None:
-            """Return the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text.
+    @lru_cache(_MAX_LIMITS)
+    def limit_of(limit: str) -> CalculationRateLimit | None:
+        return CalculationRateLimit(limit, metrics, counters, blocks, clock=clock, prefix=prefix) if limit else None
 
-            Raises ValueError for a malformed text.
-            """
-            return CalculationRateLimit(limit, metrics, counters, blocks, clock=clock, prefix=prefix) if limit else None
-
-        self.of: Callable[[str], CalculationRateLimit | None] = of
+    return limit_of

@@ -184,15 +184,13 @@ class NoLimit:
         return
 
 
-LoginLimit = FailedLogins | NoLimit
-AddressLimit = AddressRateLimit | NoLimit
-
-
-def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> LoginLimit:
+def login_limit(limit: str, metrics: Metrics, shared: Shared | None = None) -> FailedLogins | NoLimit:
     """Return the limit on failed password checks that a setting describes; an empty setting means no limit."""
     return FailedLogins(limit, metrics, shared) if limit else NoLimit()
 
 
-def address_limit(name: str, noun: str, limit: str, metrics: Metrics, shared: Shared | None = None) -> AddressLimit:
+def address_limit(
+    name: str, noun: str, limit: str, metrics: Metrics, shared: Shared | None = None
+) -> AddressRateLimit | NoLimit:
     """Return the limit on the requests of each address that a setting describes; an empty setting means no limit."""
     return AddressRateLimit(name, noun, limit, metrics, shared) if limit else NoLimit()

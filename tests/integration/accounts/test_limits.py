@@ -14,7 +14,7 @@ import pytest
 
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
-from pycalc.services.limits.calculation_rate import CalculationRateLimits
+from pycalc.services.limits.calculation_rate import calculation_limits
 from pycalc.services.limits.rate_limits import AddressRateLimit, FailedLogins
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
@@ -64,7 +64,7 @@ def frozen_clock(resources: Resources, settings: Settings) -> None:
     if settings.register_limit:
         limit = AddressRateLimit("register", "registrations", settings.register_limit, metrics, clock=clock)
         resources.registration_limit = limit
-    resources.calculation_limits = CalculationRateLimits(metrics, clock=clock)
+    resources.calculation_limit_of = calculation_limits(metrics, clock=clock)
 
 
 async def register(client: httpx.AsyncClient, **headers: str) -> tuple[int, str]:
@@ -342,7 +342,7 @@ async def test_all_windows_are_shown(client: httpx.AsyncClient) -> None:
 @limited(compute_quota="", digits_quota="")
 async def test_without_a_limit_there_are_no_rate_limit_fields(client: httpx.AsyncClient, resources: Resources) -> None:
     """Without a rate limit and quotas, answers have no ``RateLimit`` fields."""
-    assert resources.calculation_limits.of("") is None
+    assert resources.calculation_limit_of("") is None
     answer = await client.get("/fibonacci/10", headers=await bearer(client))
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.lower().startswith("ratelimit")]

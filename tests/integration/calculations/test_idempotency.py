@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from pycalc.models.ids import id_of_text
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.wiring import Resources
-from pycalc.services.limits.calculation_rate import CalculationRateLimits
+from pycalc.services.limits.calculation_rate import calculation_limits
 from pycalc.settings import Settings
 from tests.contract.backends import each
 from tests.harness.accounts import PASSWORD, new_name, new_session, registration
@@ -209,7 +209,7 @@ async def test_a_request_beyond_a_limit_is_not_kept(caller: httpx.AsyncClient, r
     for key in ("kept", "new"):
         answer = await post(caller, "/calculations", FIBONACCI, key)
         assert (answer.status_code, slug(answer), answer.headers.get(REPLAYED)) == (429, "rate-limited", None)
-    resources.calculation_limits = CalculationRateLimits(Metrics())  # as in the next minute
+    resources.calculation_limit_of = calculation_limits(Metrics())  # as in the next minute
     assert (await post(caller, "/calculations", FIBONACCI, "kept")).content == first.content
     assert REPLAYED not in (await post(caller, "/calculations", FIBONACCI, "new")).headers
 

@@ -24,7 +24,6 @@ from tests.harness.processes import children, stopped
 from tests.harness.servers import Server, pycalc
 from tests.harness.waiting import wait_until
 
-FIBONACCI = "/fibonacci/{n}"
 PRIME_26 = int(gmpy2.next_prime(10**25))
 
 

@@ -14,7 +14,7 @@ from pycalc.errors import LimitState, RateLimited, Unauthorized
 from pycalc.observability import requests
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
-from pycalc.services.limits.calculation_rate import CalculationRateLimits
+from pycalc.services.limits.calculation_rate import calculation_limits
 from pycalc.services.limits.rate_limits import AddressRateLimit, FailedLogins
 from tests.harness.redis import AnyRedis, Redis
 from tests.harness.waiting import until
@@ -33,7 +33,7 @@ class Instance:
         self.metrics = metrics
         self.logins = FailedLogins("10/minute", metrics, cache)
         self.registrations = AddressRateLimit("register", "registrations", "3/hour", metrics, cache)
-        calculations = CalculationRateLimits(metrics, cache).of("10/minute")
+        calculations = calculation_limits(metrics, cache)("10/minute")
         assert calculations is not None
         self.calculations = calculations
         self.checked = 0
