@@ -22,7 +22,7 @@ from pycalc.routers.http.connection import RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.credentials import never_stored, take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
-from pycalc.routers.http.headers import STRICT_TRANSPORT, send_response, with_default_headers, with_headers
+from pycalc.routers.http.headers import STRICT_TRANSPORT, Header, send_response, with_default_headers, with_headers
 from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 from pycalc.routers.http.problems import CLIENT_GONE, bad_host, response_to
@@ -32,11 +32,7 @@ from pycalc.services.calculations.calculator import OVERLOADED
 
 _UNCONTENDED = 128  # with fewer slots taken, no user can have reached the fair share, so the user is not looked up
 _OVERLOAD = Overloaded(OVERLOADED)
-_OVERLOAD_START: Message = {
-    "type": "http.response.start",
-    "status": STATUS[_OVERLOAD.code],
-    "headers": with_default_headers([(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"retry-after", b"1")]),
-}
+_OVERLOAD_HEADERS = with_default_headers([(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"retry-after", b"1")])
 
 
 class Application(FastAPI):
@@ -162,7 +158,7 @@ class Application(FastAPI):
         resources.metrics.requests_refused.labels("overload").inc()
         resources.metrics.requests.labels(route.path_format, "GET", "503").inc()
         content = to_json(problem_body(_OVERLOAD, instance_of(scope))) if scope["method"] == "GET" else b""
-        return _OVERLOAD_START, {"type": "http.response.body", "body": content}
+        return _response(STATUS[_OVERLOAD.code], _OVERLOAD_HEADERS, content)
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation route of a request, or None for other requests.
@@ -190,6 +186,12 @@ class Application(FastAPI):
         scope["route"] = route
         scope["path_params"] = operands
         return route
+
+
+def _response(status: int, headers: Iterable[Header], content: bytes = b"") -> tuple[Message, Message]:
+    """Return a response as two new messages, because CORSMiddleware changes the messages that it sends."""
+    start = {"type": "http.response.start", "status": status, "headers": [*headers]}
+    return start, {"type": "http.response.body", "body": content}
 
 
 def _by_https(scope: Scope) -> bool:

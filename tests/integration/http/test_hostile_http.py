@@ -65,6 +65,7 @@ LENGTHS = {
     "a list of lengths": (POST + b"Content-Length: 0, " + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
     "the same length twice": (POST + (b"Content-Length: " + SIZE + b"\r\n") * 2 + b"\r\n" + SMUGGLED, (422, 200)),
     "a length with a plus": (POST + b"Content-Length: +" + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
+    "a length with 5,000 zeros": (POST + b"Content-Length: " + b"0" * 5_000 + SIZE + b"\r\n\r\n" + SMUGGLED, (422, 200)),
     "a length in hexadecimal": (POST + b"Content-Length: 0x2\r\n\r\n" + SMUGGLED, (400,)),
     "a length beyond 64 bits": (POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n" + SMUGGLED, (400,)),
     "a length with a space before the colon": (POST + b"Content-Length : " + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
