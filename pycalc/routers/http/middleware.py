@@ -18,7 +18,7 @@ from pycalc.errors import Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.requests import METHODS, REQUEST, RequestContext, context_of
-from pycalc.routers.http.connection import RequestBody
+from pycalc.routers.http.connection import ClientGone, RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.credentials import never_stored, take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
@@ -108,6 +108,8 @@ class Application(FastAPI):
                         await context.send_rest(body, sender)
                 finally:
                     status = CLIENT_GONE if body.broken else sender.status
+        except ClientGone:
+            status = CLIENT_GONE
         except ClientTooSlow:
             count_cut(resources, scope)
             status = CLIENT_GONE
