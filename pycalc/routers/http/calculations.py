@@ -69,7 +69,7 @@ TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **responses("precondition-failed", "range-not-satisfiable"),
     414: {"description": "The path is longer than the server reads. There is no body; nothing was recorded."},
-    431: {"description": "The header fields are longer than the server reads. There is no body; nothing was recorded."},
+    431: {"description": "More than 32 KiB of header fields, or too many. There is no body; nothing was recorded."},
 }
 
 # The OpenAPI entry of the response to a calculation by POST.
@@ -254,8 +254,8 @@ async def respond(
     """Calculate, send the response and return its status.
 
     Memory for a long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
-    Overloaded, and the errors of the calculation. Raises ClientGone or ClientTooSlow if the client disconnects, or reads
-    a long result too slowly.
+    Overloaded, and the errors of the calculation. Raises ClientGone if the client disconnects, and ClientTooSlow if it
+    reads a long result too slowly.
     """
     resources, context = resources_of(scope), context_of(scope)
     calculate, digits, seconds, _, etags, _ = pending
