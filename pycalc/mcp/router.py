@@ -17,7 +17,7 @@ from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
 from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.connection import ClientGone, max_body, while_connected
+from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import AnyCallerDep, resources_of
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import UNKNOWN_ORIGIN, StrictRoute
@@ -100,9 +100,8 @@ async def _answer(
 ) -> None:
     """Let the SDK answer a message. If the client disconnects, stop the work.
 
-    Raises ClientGone if the client disconnects before the answer begins, and Overloaded without memory for the message.
+    Raises ClientGone if the client disconnects, and Overloaded without memory for the message.
     """
-    begun = False
     memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)
     unread = [body]
 
@@ -112,8 +111,6 @@ async def _answer(
         return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
     async def send_with_limits(message: Message) -> None:
-        nonlocal begun
-        begun = True
         if message["type"] == "http.response.start":
             fields = rate_limit_fields(context_of(scope).limits)
             message = {**message, "headers": [*message["headers"], *fields]}
@@ -125,8 +122,5 @@ async def _answer(
     scope[BACKEND] = RecordedBackend(scope, caller, memory)
     try:
         await while_connected(receive, endpoint.handle(scope, receive_body, send_with_limits))
-    except ClientGone:
-        if not begun:
-            raise
     finally:
         memory.close()

@@ -99,6 +99,8 @@ async def test_an_error_after_a_disconnect_is_not_logged() -> None:
         ([b"7"], 7),
         ([b"%d" % (MAX_BODY_BYTES + 1)], MAX_BODY_BYTES),
         ([b"-1"], MAX_BODY_BYTES),
+        ([b"0" * 5_000 + b"7"], 7),
+        ([b"9" * 5_000], MAX_BODY_BYTES),
     ],
 )
 def test_a_body_has_at_most_its_declared_length(lengths: list[bytes], expected: int) -> None:

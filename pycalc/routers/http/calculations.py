@@ -15,14 +15,13 @@ from pycalc.errors import InvalidInput, PreconditionFailed
 from pycalc.models.auth import Principal
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
-from pycalc.routers.http.connection import Client, ClientGone, most_bytes_of_body
+from pycalc.routers.http.connection import Client, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.headers import Header, rate_limit_fields, with_headers
 from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
 from pycalc.routers.http.negotiation import RequestConditions, conditions_of, is_current, matching, preferred
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problem_types import responses
-from pycalc.routers.http.problems import CLIENT_GONE
 from pycalc.routers.http.representations import (
     JSON,
     TEXT,
@@ -35,7 +34,7 @@ from pycalc.routers.http.representations import (
     send_text,
     throttled,
 )
-from pycalc.routers.http.sending import ClientTooSlow, DeferredResponse, count_cut, in_time
+from pycalc.routers.http.sending import DeferredResponse, in_time
 from pycalc.services.calculations.calculator import Answer, Calculator, Measure
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.planning import is_short
@@ -70,7 +69,7 @@ TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **responses("precondition-failed", "range-not-satisfiable"),
     414: {"description": "The path is longer than the server reads. There is no body; nothing was recorded."},
-    431: {"description": "The header fields are longer than the server reads. There is no body; nothing was recorded."},
+    431: {"description": "More than 32 KiB of header fields, or too many. There is no body; nothing was recorded."},
 }
 
 # The OpenAPI entry of the response to a calculation by POST.
@@ -254,9 +253,9 @@ async def respond(
 ) -> int:
     """Calculate, send the response and return its status.
 
-    The status is CLIENT_GONE if the client disconnects or reads too slowly while a long result is sent. Memory for a
-    long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable, Overloaded,
-    ClientGone, and the errors of the calculation.
+    Memory for a long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
+    Overloaded, and the errors of the calculation. Raises ClientGone if the client disconnects, and ClientTooSlow if it
+    reads a long result too slowly.
     """
     resources, context = resources_of(scope), context_of(scope)
     calculate, digits, seconds, _, etags, _ = pending
@@ -283,13 +282,7 @@ async def respond(
         if len(answer.result.text) <= WHOLE or not conditions.content:
             return await _sent(answer, pending, conditions, fields, send)
         send = throttled(in_time(send, resources.reading_speed), resources.computer.scheduler)
-        try:
-            return await client.while_there(_sent(answer, pending, conditions, fields, send))
-        except ClientTooSlow:
-            count_cut(resources, scope)
-            return CLIENT_GONE
-        except ClientGone:
-            return CLIENT_GONE
+        return await client.while_there(_sent(answer, pending, conditions, fields, send))
     finally:
         if memory is not None:
             memory.release()

@@ -22,6 +22,7 @@ MAX_BODY_BYTES = 8 * 1024  # for routes that set no limit with ``max_body``
 # A body may take BODY_SECONDS, and one second more for every BODY_BYTES_A_SECOND bytes received.
 BODY_SECONDS = 10.0
 BODY_BYTES_A_SECOND = 16_384
+_LENGTH_DIGITS = len(str(2**64))  # of a Content-Length
 # A body trickles when its parts are small and arrive with delays. After _GRACE_SECONDS such a body is read only at
 # random intervals, so that thousands of them cost the event loop little and are not read at the same moment.
 _SMALL_PART_BYTES = 1_024
@@ -173,4 +174,6 @@ def most_bytes_of_body(scope: Scope) -> int:
 def _limit_and_length(scope: Scope) -> tuple[int, int | None]:
     """Return the limit of a request's route, and the Content-Length, or None if it is missing or invalid."""
     declared = header(scope, b"content-length") or b""
-    return body_limits.get(scope.get("endpoint"), MAX_BODY_BYTES), int(declared) if declared.isdigit() else None
+    # HTTP servers refuse lengths of 2^64 and more, but not leading zeros, and ``int`` refuses more than 4,300 digits.
+    length = int(declared[-_LENGTH_DIGITS:]) if declared.isdigit() else None
+    return body_limits.get(scope.get("endpoint"), MAX_BODY_BYTES), length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -16,7 +16,7 @@ from pycalc.models.times import Moment
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import CODINGS, TextStream
-from pycalc.routers.http.connection import ClientGone, while_connected
+from pycalc.routers.http.connection import while_connected
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.negotiation import conditions_of, preferred_coding
 from pycalc.routers.http.sending import ClientTooSlow
@@ -73,8 +73,7 @@ class ExportResponse(Response):
         self._cut = metrics.exports_cut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(ClientGone):
-            await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
+        await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
 
     async def _send(self, send: Send, *, content: bool) -> None:
         last = b""
@@ -93,5 +92,7 @@ class ExportResponse(Response):
                 reason = error.code if isinstance(error, PycalcError) else "slow"
                 self._cut.labels(reason).inc()
                 _log.warning("export ended before it was complete", reason=reason)
+                if isinstance(error, ClientTooSlow):
+                    raise
                 return
             await send({"type": "http.response.body", "body": last})

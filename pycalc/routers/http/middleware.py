@@ -18,11 +18,11 @@ from pycalc.errors import Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.requests import METHODS, REQUEST, RequestContext, context_of
-from pycalc.routers.http.connection import RequestBody
+from pycalc.routers.http.connection import ClientGone, RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.credentials import never_stored, take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
-from pycalc.routers.http.headers import STRICT_TRANSPORT, send_response, with_default_headers, with_headers
+from pycalc.routers.http.headers import STRICT_TRANSPORT, Header, send_response, with_default_headers, with_headers
 from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 from pycalc.routers.http.problems import CLIENT_GONE, bad_host, response_to
@@ -31,12 +31,11 @@ from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED
 
 _UNCONTENDED = 128  # with fewer slots taken, no user can have reached the fair share, so the user is not looked up
+# The most bytes in the values of a request's header fields. Parsing the 128 KiB that Granian reads would block the
+# event loop for more than 10 ms.
+_MOST_FIELD_BYTES = 32 * 1024
 _OVERLOAD = Overloaded(OVERLOADED)
-_OVERLOAD_START: Message = {
-    "type": "http.response.start",
-    "status": STATUS[_OVERLOAD.code],
-    "headers": with_default_headers([(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"retry-after", b"1")]),
-}
+_OVERLOAD_HEADERS = with_default_headers([(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"retry-after", b"1")])
 
 
 class Application(FastAPI):
@@ -89,8 +88,9 @@ class Application(FastAPI):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, resources = context_of(scope), resources_of(scope)
         if not context.admitted and (refused := self._admit(scope, context)) is not None:
-            for message in refused:
-                await send(message)
+            start, content = refused
+            await send(start)
+            await send(content)
             return
         route = end_span = None
         status = 500
@@ -112,6 +112,8 @@ class Application(FastAPI):
                         await context.send_rest(body, sender)
                 finally:
                     status = CLIENT_GONE if body.broken else sender.status
+        except ClientGone:
+            status = CLIENT_GONE
         except ClientTooSlow:
             count_cut(resources, scope)
             status = CLIENT_GONE
@@ -123,24 +125,29 @@ class Application(FastAPI):
             await send_response(response, scope, receive, send)
         finally:
             context.release_slot()
-            method = scope["method"] if scope["method"] in METHODS else "other"
             seconds = perf_counter() - context.arrived
-            resources.metrics.observe_request(route_of(scope) or "(none)", method, status, seconds)
+            resources.metrics.observe_request(route_of(scope) or "(none)", _counted_method(scope), status, seconds)
             if end_span is not None:
                 end_span(route_of(scope), status)
 
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
-        """Return the response that refuses a request because the service is overloaded, or None to admit the request.
+        """Return the response that refuses a request, or None to admit the request.
 
-        A calculation by GET or HEAD takes a calculation slot, and is refused if none is free. The slot is stored in the
+        Header fields with more than _MOST_FIELD_BYTES are refused, and calculations while the service is overloaded. A
+        calculation by GET or HEAD takes a calculation slot, and is refused if none is free. The slot is stored in the
         request's context. For a cross-origin request, return None: ``_respond`` admits or refuses it. HttpServer calls
         this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
         """
-        if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
+        if sum([len(value) for _, value in scope["headers"]]) > _MOST_FIELD_BYTES:
+            resources_of(scope).metrics.requests.labels("(none)", _counted_method(scope), "431").inc()
+            refused: tuple[Message, Message] | None = _response(431, with_default_headers(()))
+        elif self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check instead, so that ``self._cors`` adds its fields to a refusal
-        context = scope[REQUEST] = RequestContext()
-        take_query_key(scope, context)  # so that an API key in the query identifies the user
-        refused = self._admit(scope, context)
+        else:
+            context = scope[REQUEST] = RequestContext()
+            if scope["query_string"]:
+                take_query_key(scope, context)  # so that an API key in the query identifies the user
+            refused = self._admit(scope, context)
         if refused is None or not _by_https(scope):
             return refused
         start, body = refused
@@ -162,7 +169,7 @@ class Application(FastAPI):
         resources.metrics.requests_refused.labels("overload").inc()
         resources.metrics.requests.labels(route.path_format, "GET", "503").inc()
         content = to_json(problem_body(_OVERLOAD, instance_of(scope))) if scope["method"] == "GET" else b""
-        return _OVERLOAD_START, {"type": "http.response.body", "body": content}
+        return _response(STATUS[_OVERLOAD.code], _OVERLOAD_HEADERS, content)
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
         """Return the calculation route of a request, or None for other requests.
@@ -190,6 +197,18 @@ class Application(FastAPI):
         scope["route"] = route
         scope["path_params"] = operands
         return route
+
+
+def _response(status: int, headers: Iterable[Header], content: bytes = b"") -> tuple[Message, Message]:
+    """Return a response as two new messages, because CORSMiddleware changes the messages that it sends."""
+    start = {"type": "http.response.start", "status": status, "headers": [*headers]}
+    return start, {"type": "http.response.body", "body": content}
+
+
+def _counted_method(scope: Scope) -> str:
+    """Return the name under which metrics count a request's method."""
+    method: str = scope["method"]
+    return method if method in METHODS else "other"
 
 
 def _by_https(scope: Scope) -> bool:

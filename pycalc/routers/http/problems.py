@@ -59,9 +59,7 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
 
 
 async def _expected(request: Request, error: Exception) -> Response:
-    """Return the response to a PycalcError, a RequestValidationError or a ClientGone."""
-    if isinstance(error, ClientGone):
-        return Response(status_code=CLIENT_GONE)
+    """Return the response to a PycalcError or a RequestValidationError."""
     if isinstance(error, RequestValidationError):
         error = invalid_input(error.errors())
     assert isinstance(error, errors.PycalcError)  # noqa: S101  # the handler is registered for these
@@ -112,14 +110,16 @@ async def _framework_error(request: Request, error: Exception) -> Response:
     return _problem(request, "internal-error", errors.PycalcError.title, "The request could not be handled.")
 
 
-async def _unexpected(request: Request, _: Exception) -> Response:
+async def _unexpected(request: Request, error: Exception) -> Response:
+    if isinstance(error, ClientGone):  # the framework drops this response if another one has begun
+        return Response(status_code=CLIENT_GONE)
     named = {"X-Request-ID": request_id_of(request.scope)}
     return _problem(request, "internal-error", *FRAMEWORK["internal-error"], named)
 
 
 async def response_to(request: Request, error: Exception) -> Response:
     """Return the response to an error that the framework does not handle. Log the error if it is unexpected."""
-    if isinstance(error, ClientGone | errors.PycalcError):
+    if isinstance(error, errors.PycalcError):
         return await _expected(request, error)
     _log.error("unexpected error", path=request.url.path, exc_info=error)
     return await _unexpected(request, error)
@@ -133,7 +133,7 @@ def bad_host(request: Request) -> Response:
 
 def install_problems(app: FastAPI) -> None:
     """Register the handlers that turn every error of the application, except ClientGone, into an RFC 9457 problem."""
-    for kind in (errors.PycalcError, ClientGone, RequestValidationError):
+    for kind in (errors.PycalcError, RequestValidationError):
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(Exception, _unexpected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from hashlib import sha256
 from mmap import mmap
 
@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.errors import FieldProblem, InvalidInput
 from pycalc.models.results import Result
 from pycalc.routers.http.compression import CODINGS, SHORTEST_COMPRESSED, digits_compressor
-from pycalc.routers.http.connection import ClientGone, while_connected
+from pycalc.routers.http.connection import while_connected
 from pycalc.routers.http.headers import NO_STORE, SECURITY_HEADERS, Header
 from pycalc.routers.http.negotiation import RequestConditions, byte_range, preferred_coding
 from pycalc.routers.http.sending import PART_BYTES, DeferredResponse
@@ -109,7 +109,7 @@ def batch_response(
 
     async def send_batch(_: Scope, receive: Receive, send: Send) -> None:
         headers: list[Header] = [(b"content-type", b"application/json"), NO_STORE, *fields]
-        with reservations, suppress(ClientGone):
+        with reservations:
             await while_connected(receive, _send(200, headers, pieces, None, throttled(send, scheduler)))
 
     return DeferredResponse(send_batch)

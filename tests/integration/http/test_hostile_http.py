@@ -65,6 +65,10 @@ LENGTHS = {
     "a list of lengths": (POST + b"Content-Length: 0, " + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
     "the same length twice": (POST + (b"Content-Length: " + SIZE + b"\r\n") * 2 + b"\r\n" + SMUGGLED, (422, 200)),
     "a length with a plus": (POST + b"Content-Length: +" + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
+    "a length with 5,000 zeros": (
+        POST + b"Content-Length: " + b"0" * 5_000 + SIZE + b"\r\n\r\n" + SMUGGLED,
+        (422, 200),
+    ),
     "a length in hexadecimal": (POST + b"Content-Length: 0x2\r\n\r\n" + SMUGGLED, (400,)),
     "a length beyond 64 bits": (POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n" + SMUGGLED, (400,)),
     "a length with a space before the colon": (POST + b"Content-Length : " + SIZE + b"\r\n\r\n" + SMUGGLED, (400,)),
@@ -139,6 +143,13 @@ LINES = {
     "empty lines before the request": (b"\r\n\r\n" + GET + HOST + b"\r\n", (200, 200)),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), (400,)),
     "a header of 1 MiB": (GET + HOST + b"X: " + b"a" * KIB * KIB + b"\r\n\r\n", (431,)),
+    "33 KiB in a field": (GET + HOST + b"Accept: " + b";q=1" * (33 * KIB // 4) + b"\r\n\r\n", (431, 200)),
+    "33 KiB in many fields": (GET + HOST + (b"Cookie: " + b"a=b;" * 200 + b"\r\n") * 42 + b"\r\n", (431, 200)),
+    "33 KiB in a field, a body": (
+        POST + b"X: " + b"a" * 33 * KIB + b"\r\nContent-Length: " + SIZE + b"\r\n\r\n" + SMUGGLED,
+        (431, 200),
+    ),
+    "31 KiB in a field": (GET + HOST + b"X: " + b"a" * 31 * KIB + b"\r\n\r\n", (200, 200)),
     "10,000 header fields": (GET + HOST + b"".join(b"X%d: a\r\n" % n for n in range(10_000)) + b"\r\n", (431,)),
     "a target of 70,000 bytes": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", (414,)),
 }

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import PASSWORD, new_name, registration
 from tests.harness.servers import pycalc
@@ -14,7 +15,7 @@ from tests.harness.servers import pycalc
 pytestmark = pytest.mark.anyio
 
 HSTS = "max-age=31536000; includeSubDomains"
-PAGE, OTHER = "https://app.example", "https://evil.example"
+PAGE, LOCAL, OTHER = "https://app.example", "http://localhost:5173", "https://evil.example"
 # Requests for every kind of response: results, errors, pages, files and documents.
 ANSWERS = [
     ("GET", "/fibonacci/10", 200),
@@ -92,7 +93,7 @@ class TestStrictTransport:
         assert told == [HSTS, None, None] * 2
 
 
-@having(cors_origins=(PAGE, "http://localhost:5173"))
+@having(cors_origins=(PAGE, LOCAL))
 class TestCrossOrigin:
     """CORS as in the Fetch standard, for the configured origins."""
 
@@ -113,6 +114,20 @@ class TestCrossOrigin:
             assert needed | {"x-calculation-id", "x-exact"} <= {*exposed}
         refused = await client.get("/fibonacci/10", headers={"Origin": PAGE})
         assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, PAGE)
+
+    async def test_refused_calculations_share_no_header_fields(
+        self, client: httpx.AsyncClient, resources: Resources
+    ) -> None:
+        """If the service is overloaded, a refusal permits its own request's origin only, and has ``Vary`` once."""
+        slots = resources.calculator.slots
+        for number in range(slots.total):
+            slots.acquire(number)
+        for origin in (PAGE, LOCAL, OTHER, None):
+            answer = await client.get("/fibonacci/10", headers={"Origin": origin} if origin else {})
+            assert answer.status_code == 503
+            permitted = origin if origin in (PAGE, LOCAL) else None
+            assert answer.headers.get("Access-Control-Allow-Origin") == permitted, origin
+            assert answer.headers["Vary"] == "Origin", origin
 
     async def test_other_pages_may_not(self, client: httpx.AsyncClient, bearer: dict[str, str]) -> None:
         """An origin that is not configured, even a similar one, gets no permission to read the response.
