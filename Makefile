@@ -12,6 +12,11 @@ TYPESCRIPT_FOLDER := .typescript/$(TYPESCRIPT)
 # Without compiled files every server and every test process would compile all of pycalc and its tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# uv does not read pip's settings.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
 # The newest interpreter that really runs: a name on PATH may be a shim for one that is not selected.
 PYTHON ?= $(shell for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3.14 python3.12 python3.11 python3; do \
 	"$$p" -c 'import ensurepip, ssl, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && command -v "$$p" && break; done)
@@ -120,10 +125,13 @@ requirements: $(BIN)/uv  ## pin the dependencies anew
 clean:  ## remove what the chores made, not the data
 	rm -rf $(VENV) $(VENV)-api $(VENV)-deploy build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .typescript
 
-$(BIN)/uv: requirements/uv.txt
+$(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "pycalc needs Python 3.11 or later with the module venv (python3 on PATH; Debian and Ubuntu: the package python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+
+$(BIN)/uv: $(BIN)/python requirements/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
 
 # Compiled, so that the first start is as fast as the second.
 $(VENV)/runtime: $(BIN)/uv requirements/runtime.txt pyproject.toml clients/python/pyproject.toml
@@ -139,12 +147,12 @@ $(VENV)/mutate: $(VENV)/dev requirements/mutate.txt
 	$(UV) pip install --python $(VENV) --require-hashes -r requirements/mutate.txt
 	@touch $@
 
-$(VENV)-deploy/installed: $(BIN)/uv requirements/deploy.txt
+$(VENV)-deploy/installed: requirements/deploy.txt | $(BIN)/uv
 	$(UV) venv --clear --python $(BIN)/python $(VENV)-deploy
 	$(UV) pip install --python $(VENV)-deploy --require-hashes -r requirements/deploy.txt
 	@touch $@
 
-$(VENV)-api/installed: $(BIN)/uv requirements/api.txt deploy/api/package.json
+$(VENV)-api/installed: requirements/api.txt deploy/api/package.json | $(BIN)/uv
 	$(UV) venv --clear --python $(BIN)/python $(VENV)-api
 	$(UV) pip install --python $(VENV)-api --require-hashes -r requirements/api.txt
 	cp deploy/api/package.json $(VENV)-api
