@@ -18,7 +18,7 @@ def tokens(line: str) -> list[str]:
 
 
 def changed(before: list[str], after: list[str]) -> int:
-    """Return how many tokens one replacement must remove or insert, whichever is more, to make a line of another."""
+    """Return the length in tokens of the part in which two lines differ, in the line where it is longer."""
     most = min(len(before), len(after))
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
     pairs = list(zip(reversed(before), reversed(after), strict=False))[: most - same]

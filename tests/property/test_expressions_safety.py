@@ -45,7 +45,10 @@ def reference() -> float:
 
 @pytest.mark.parametrize("precision", [0, 50])
 def test_no_expression_holds_the_event_loop(precision: int) -> None:
-    """On the event loop, an expression is estimated, and if cheap also computed, in less than 20 ms."""
+    """On the event loop, an expression is estimated, and if cheap also computed, in less than 20 ms.
+
+    The only errors are DomainError, InvalidInput and ResultTooLarge.
+    """
     allowed = HOLD_IN_REFERENCES * reference()
     for text in islice(hostile(Random(precision)), EXPRESSIONS // 2):  # noqa: S311  # no secrets
         if held(text, precision) > allowed:

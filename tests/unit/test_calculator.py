@@ -431,7 +431,7 @@ async def test_a_recorded_calculation_is_answered_again_from_its_row(
 
 
 async def test_a_result_that_is_not_stored_is_made_again_and_compared(service: Service) -> None:
-    """A recorded result of 1,001 digits, which is not stored, is looked up in the cache or computed again.
+    """The history does not store a result of 1,001 digits; the result is looked up in the cache or computed again.
 
     If its digest is not the recorded one, VerificationFailed is raised.
     """

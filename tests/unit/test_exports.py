@@ -142,7 +142,10 @@ async def test_a_cursor_from_elsewhere_is_refused(exports: Exports, cursor: str)
 
 
 async def test_filters_apply(exports: Exports, history: MemoryHistoryStore) -> None:
-    """Filters by operation and time apply. An admin exports all users' rows, a user only the user's own."""
+    """Filters by operation and time apply. An admin exports all users' rows, a user only the user's own.
+
+    If a user asks for the rows of another user, Forbidden is raised.
+    """
     made = history_row(operation="pow")
     others = history_row(user_id=OTHER_ID)
     history.rows += [made, others]

@@ -1,4 +1,7 @@
-"""The fingerprint of the arithmetic, which keeps the cached results of different versions apart."""
+"""The fingerprint of the code and the libraries that compute results.
+
+The keys of a shared cache contain it, so that no version of the service gets results that another version computed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ PACKAGE = Path(pycalc.__file__).parent
 
 
 def version_of(folder: Path) -> str:
-    """Return the fingerprint that a copy of the package computes."""
+    """Return the fingerprint that the copy of the package in ``folder`` computes."""
     program = "from pycalc.services.calculations.fingerprint import arithmetic_version; print(arithmetic_version())"
     command = [sys.executable, "-c", program]
     environment = {"PYTHONPATH": str(folder)}
@@ -70,7 +73,7 @@ def test_it_changes_with_the_libraries(monkeypatch: pytest.MonkeyPatch, library:
 
 
 @pytest.mark.anyio
-async def test_a_cache_in_the_process_needs_none() -> None:
+async def test_a_cache_in_the_process_needs_no_fingerprint() -> None:
     """The in-process cache does not compute the fingerprint, so no file is read for it."""
 
     def unwanted() -> str:

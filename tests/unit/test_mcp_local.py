@@ -47,18 +47,22 @@ async def test_an_id_may_be_written_in_upper_case(backend: LocalBackend) -> None
 
 
 @pytest.mark.parametrize(
-    ("request_", "kept"),
+    ("operation", "lengths", "modulus_length", "kept"),
     [
-        (SEVEN, 1_000),
-        (("gcd", ("1" * (16 << 20), "1" * (16 << 20)), DEFAULT_OPTIONS), 2),
-        (("fibonacci", ("7",), Options(modulus="1" * (32 << 20))), 1),
-        (("fibonacci", ("1" * (65 << 20),), DEFAULT_OPTIONS), 0),
+        ("fibonacci", [1], 0, 1_000),
+        ("gcd", [16 << 20, 16 << 20], 0, 2),
+        ("fibonacci", [1], 32 << 20, 1),
+        ("fibonacci", [65 << 20], 0, 0),
     ],
     ids=["short", "long operands", "long modulus", "too long"],
 )
-async def test_requests_are_kept_up_to_a_number_and_a_size(backend: LocalBackend, request_: Request, kept: int) -> None:
+async def test_requests_are_kept_up_to_a_number_and_a_size(
+    backend: LocalBackend, operation: str, lengths: list[int], modulus_length: int, kept: int
+) -> None:
     """The latest 1,000 requests are kept, or as many as have operands of at most 64 Mi characters together."""
-    ids = [(await backend.calculate(request_, 0)).id for _ in range(kept + 2)]
+    options = Options(modulus="1" * modulus_length or None)
+    request = (operation, tuple("1" * length for length in lengths), options)
+    ids = [(await backend.calculate(request, 0)).id for _ in range(kept + 2)]
     found = []
     for identity in ids:
         try:

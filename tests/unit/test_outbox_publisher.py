@@ -77,7 +77,8 @@ async def test_a_dead_letter_that_cannot_be_stored_is_stored_at_the_next_try(oth
     publishing = Publishing(1)
     (poison,) = publishing.outbox.entries.values()
     publishing.stream.refused = {poison.id}
-    for publishing.now in (0, 10, 20, 40):
+    for now in (0, 10, 20, 40):
+        publishing.now = now
         assert await publishing.publish(1) == 0
     publishing.now = 60
     publishing.outbox.add([history_row(n) for n in range(others)])

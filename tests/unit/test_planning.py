@@ -1,4 +1,7 @@
-"""Plans of calculations (parsed operands and estimated costs): where they are made, and what they contain."""
+"""Plans of calculations (parsed operands and estimated costs): where they are made, and what they contain.
+
+A request for a summary (``view=summary``) asks for a result's number of digits and its first and last digits only.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ def test_small_operands_are_planned_on_the_event_loop(name: str, literals: tuple
 
 
 def test_a_rounded_summary_is_planned_like_its_value() -> None:
-    """A rounded summary is estimated to take as long as the value. The summary's input includes the precision."""
+    """A summary of a rounded result is estimated to take as long as the result. Its input includes the precision."""
     value = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000))
     summary = make_plan(LIMIT, "pow", ("2", "0.5"), Options(precision=5_000, summary=True))
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
@@ -245,7 +248,7 @@ def test_what_is_too_large_is_planned_as_its_size_and_ends() -> None:
     ids=["summary", "too large"],
 )
 def test_the_ends_of_a_summary_cost_as_much_as_the_summary(plan: Plan) -> None:
-    """Computing only the number of digits and the first and last ones has the same time estimate as a summary."""
+    """Of a summary, or of a result that is too large, ``ends_of`` makes a plan with the same time estimate."""
     assert ends_of(plan).seconds == plan.seconds > 0
 
 

@@ -1,4 +1,7 @@
-"""A relay's metrics: the number and age of the waiting events, and whether the relay holds the lease."""
+"""A relay's metrics: the number and age of the events that wait in the outbox, and whether the relay leads.
+
+If several processes share an outbox, only one of their relays publishes events: the relay that holds the lease leads.
+"""
 
 from __future__ import annotations
 
@@ -171,7 +174,10 @@ async def test_the_leadership_metric_can_be_read_as_soon_as_it_is_registered(mon
 
 @in_virtual_time
 async def test_an_idle_relay_that_shares_no_outbox_still_leads() -> None:
-    """The only process of an SQLite file renews no lease while it is idle; its leadership metric is 1 until it ends."""
+    """A relay that shares its outbox with no other process, as with SQLite, leads until it is closed.
+
+    While it is idle, it renews no lease, and its leadership metric is 1 nevertheless.
+    """
     outbox = MemoryOutboxStore()
     metrics = Metrics()
     relay = Relay(outbox, ListeningStream(outbox), metrics, shared=False, clock=now)

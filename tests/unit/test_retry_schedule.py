@@ -199,7 +199,7 @@ def test_refusals_that_are_settled_elsewhere(more: bool, kept: list[int]) -> Non
 
 @in_virtual_time
 async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
-    """Refused events are retried in batches of their own, because finding them among other events takes time."""
+    """Refused events are retried in batches of their own, because a stream may need long for a mixed batch."""
     rows = [history_row(n) for n in range(4)]
     outbox = MemoryOutboxStore(rows)
     stream = ListeningStream(outbox)
@@ -217,7 +217,7 @@ async def test_refused_events_are_tried_again_apart_from_the_others() -> None:
 
 
 class SlowlyRefusing(ListeningStream):
-    """A stream that raises StreamUnavailable for a batch of two or more events if it would refuse all of them."""
+    """A stream that raises StreamUnavailable for a batch of two or more events that are all in ``refused``."""
 
     async def publish(self, events: Sequence[Event]) -> None:
         if len(events) > 1 and {event.id for event in events} <= self.refused:

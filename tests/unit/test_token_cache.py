@@ -71,7 +71,7 @@ def test_so_many_are_kept_and_no_more() -> None:
 
 
 def test_what_was_read_before_a_revocation_is_not_kept() -> None:
-    """A token is not cached if its user was revoked during its verification."""
+    """A token is not cached if rights of its user were revoked during its verification."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     token_cache.evict(lambda principal: principal.user_id == ADA.user_id)
@@ -80,7 +80,7 @@ def test_what_was_read_before_a_revocation_is_not_kept() -> None:
 
 
 def test_revocations_of_others_do_not_keep_a_token_out() -> None:
-    """A token is cached even if up to 64 revocations of other users happened during its verification."""
+    """A token is cached even if rights of other users were revoked up to 64 times during its verification."""
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     for _ in range(64):
@@ -91,7 +91,10 @@ def test_revocations_of_others_do_not_keep_a_token_out() -> None:
 
 @pytest.mark.parametrize("others", [63, 64])
 def test_one_of_many_revocations_is_not_missed(others: int) -> None:
-    """A token is not cached if its user was revoked during its verification, even if many others were revoked later."""
+    """A token is not cached if rights of its user were revoked during its verification.
+
+    This holds even if rights of other users were revoked many times after that.
+    """
     token_cache = TokenCache(Metrics())
     before = token_cache.epoch
     token_cache.evict(lambda principal: principal.username == "ada")

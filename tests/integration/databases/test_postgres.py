@@ -97,7 +97,10 @@ async def waiting(connection: AsyncConnection) -> bool | None:
 
 async def blocked(connection: AsyncConnection) -> bool | None:
     """Return True if a statement waits for a row that this connection's transaction has locked, otherwise None."""
-    query = text("SELECT true FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)) LIMIT 1")
+    # PostgreSQL caches pg_stat_activity until the end of a transaction, but not pg_locks.
+    query = text(
+        "SELECT true FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)) LIMIT 1"
+    )
     return await connection.scalar(query) or None
 
 
@@ -317,9 +320,10 @@ async def test_a_refused_append_does_not_wait_for_a_server_that_hangs(own_server
     history = SqlHistoryStore(database)
     await asyncio.gather(*(history.probe() for _ in range(3)))  # these connections are replaced after the refusal
     with hanging(own_server):
-        with pytest.raises(StoreReadOnly):
-            await history.append([history_row()])
-        await database.aclose()
+        async with asyncio.timeout(SECONDS):
+            with pytest.raises(StoreReadOnly):
+                await history.append([history_row()])
+            await database.aclose()
 
 
 async def test_an_unreachable_server_is_a_domain_error(own_server: Postgres) -> None:

@@ -125,9 +125,9 @@ def test_whoever_reads_the_address_can_connect(postgres_url: str, tmp_path: Path
     port = free_port()
     settings = settings_of(tmp_path, port, database_url=postgres_url, workers=workers, compute_workers="1")
     with subprocess.Popen(SERVE, stdout=subprocess.PIPE, env={**os.environ, **settings}) as starting:
-        assert starting.stdout is not None
-        assert starting.stdout.readline() == f"pycalc is at http://127.0.0.1:{port}\n".encode()
         try:
+            assert starting.stdout is not None
+            assert starting.stdout.readline() == f"pycalc is at http://127.0.0.1:{port}\n".encode()
             assert exchange(port, "GET", "/healthz").status == 200
         finally:
             starting.terminate()

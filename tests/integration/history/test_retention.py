@@ -102,7 +102,10 @@ def test_the_command_leaves_what_is_not_published(tmp_path: Path) -> None:
 
 
 def test_the_command_may_be_killed_and_repeated(tmp_path: Path) -> None:
-    """If ``pycalc history prune`` is killed, the next run deletes the calculations that are still too old."""
+    """If ``pycalc history prune`` is killed, it has deleted only the oldest calculations.
+
+    The next run deletes the others that are too old.
+    """
     old, young = rows_of_age(91, OLD), rows_of_age(89, 5)
     store(tmp_path, [*old, *young])
     command = prune(tmp_path, "90d")

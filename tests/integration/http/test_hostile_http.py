@@ -14,8 +14,10 @@ from http.client import HTTPResponse
 from io import BytesIO
 from typing import cast
 
+import httpx
 import pytest
 
+from tests.harness.metrics import metric
 from tests.harness.raw import exchange
 from tests.harness.servers import Server
 
@@ -217,3 +219,15 @@ def test_a_hostile_request_desynchronises_nothing(
     method = "HEAD" if request_bytes.startswith(b"HEAD") else "GET"
     assert statuses(answers, method) == expected
     assert exchange(server.port, "GET", "/healthz").status == 200
+
+
+def test_a_request_with_too_long_header_fields_is_counted(server: Server) -> None:
+    """A request whose header fields have more than 32 KiB is counted as 431, without a route."""
+    with httpx.Client(base_url=server.url) as client:
+
+        def refused() -> float:
+            return metric(client, "http_requests_total", route="(none)", method="GET", status="431")
+
+        before = refused()
+        assert exchange(server.port, "GET", "/healthz", {"X": b"a" * 33 * KIB}).status == 431
+        assert refused() == before + 1

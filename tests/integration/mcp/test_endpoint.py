@@ -434,7 +434,7 @@ async def test_a_client_that_hangs_up_leaves_no_memory_reserved(
 async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
     app: FastAPI, caller: httpx.AsyncClient, resources: Resources
 ) -> None:
-    """If a client that does not read its response disconnects, the request ends, and its memory is released."""
+    """If a client that does not read its response disconnects, the request counts as 499; its memory is released."""
     wanted = message("tools/call", {"name": "evaluate", "arguments": {"expression": "10^49999"}})
     request = caller.build_request("POST", "/mcp", json=wanted)
     begun = asyncio.Event()
@@ -449,6 +449,8 @@ async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
 
     await app(scope_of(app, request), until_gone(request, begun), send)
     assert statuses == [200]
+    labels = {"route": "/mcp", "method": "POST", "status": "499"}
+    assert resources.metrics.registry.get_sample_value("http_requests_total", labels) == 1
     await until(lambda: resources.response_memory.taken == 0, "the memory is released")
 
 

@@ -142,7 +142,7 @@ class TestDocuments:
     def test_every_operation_documents_every_problem_it_can_have(self, document: dict[str, Any]) -> None:
         """Every operation documents all its error statuses with the schema Problem.
 
-        Only 414 and 431 are documented without content, because the HTTP server itself sends them.
+        Only 414 and 431 are documented without content, because they are sent without a body.
         """
         documented = {
             name: {int(status) for status in operation["responses"] if int(status) >= 400}
@@ -157,7 +157,7 @@ class TestDocuments:
         assert without == {"GET /": {412, 429}, "GET /healthz": set(), "GET /readyz": {503}, "GET /metrics": set()}
         for name in PROBLEMS:
             for status, response in operations(document)[name]["responses"].items():
-                if status in ("414", "431"):  # statuses that the HTTP server itself sends
+                if status in ("414", "431"):  # statuses that are sent without a body
                     assert "content" not in response, name
                 elif int(status) >= 400:
                     ((media_type, content),) = response["content"].items()

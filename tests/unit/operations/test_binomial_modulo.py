@@ -122,11 +122,16 @@ def test_a_residue_of_a_negative_n_is_verified_without_factors_that_planning_did
     """A residue that is found without factoring ``mod`` is verified without factoring it, also for a negative n."""
     args, hard = (-1_000_001, 10**36), (2**89 - 1) * (2**107 - 1)
     plan = BINOMIAL.plan_modulo(args, hard)
-    assert BINOMIAL.modulo_agrees(args, hard, plan.method, BINOMIAL.modulo(args, hard, plan.method), 7)
+    value = BINOMIAL.modulo(args, hard, plan.method)
+    assert BINOMIAL.modulo_agrees(args, hard, plan.method, value, 7)
+    assert not BINOMIAL.modulo_agrees(args, hard, plan.method, value + 1, 7)
 
 
 def test_a_prime_that_divides_the_coefficient_costs_no_more_in_the_verification() -> None:
-    """A residue is verified without a residue modulo a long prime that divides n over k, which may take for ever."""
+    """A residue is verified without a residue modulo a long prime that divides n over k.
+
+    Such a residue may take for ever.
+    """
     prime = 10**30 + 57
     args, modulus = (prime, prime // 3), prime * 2**20
     plan = BINOMIAL.plan_modulo(args, modulus)

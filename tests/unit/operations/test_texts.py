@@ -46,7 +46,7 @@ def test_the_residue_of_a_rational_is_numerator_over_denominator(text: str) -> N
     "text", [b"", b"abc", b"1/x", b"--1", b"1..5", b"NaN", b"Infinity", b"sNaN", b"1 2", b"1e5", b"+1", b"1.", b".5"]
 )
 def test_no_number_has_no_residue(text: bytes) -> None:
-    """If a text is not a number in the form of a result, as ``abc`` and ``+1``, its residue is None."""
+    """If a text is not a number in the form of a result, such as ``abc`` or ``+1``, its residue is None."""
     assert digits_residue(text, MERSENNE) is None
 
 
