@@ -311,7 +311,10 @@ class AnswerLost(CacheUnavailable):
 
 
 class StreamUnavailable(Unavailable):
-    """The event stream can't be used. Unpublished events stay in the outbox."""
+    """The event stream can't be used, or events are not being published or consumed.
+
+    Unpublished events stay in the outbox.
+    """
 
 
 class RowsRejected(PycalcError):

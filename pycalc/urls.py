@@ -111,7 +111,10 @@ def require_server(text: str) -> tuple[str, int | None]:
 
 
 def whole_option(options: dict[str, str], name: str, default: int, least: int, most: int = 10**15 - 1) -> int:
-    """Return the whole number in an option, else ``default``. Raises ValueError if not from ``least`` to ``most``."""
+    """Return the whole number in an option, or ``default`` if the option is missing.
+
+    Raises ValueError unless the option is a number from ``least`` to ``most``, written in at most 15 digits.
+    """
     text = options.get(name)
     if text is None:
         return default

@@ -109,7 +109,7 @@ class Claim(Protocol):
         A damaged result is deleted, and False is returned. The lease is renewed until ``release``, and expires if its
         process dies.
 
-        Raises CacheUnavailable if the cache does not answer. The lease may have been taken, but it is not renewed.
+        Raises CacheUnavailable if the cache does not answer. The lease may have been taken, but may not be renewed.
         """
 
     def release(self) -> None:

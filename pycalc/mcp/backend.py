@@ -72,7 +72,7 @@ class InlineBudget:
     def takes(self, length: int) -> bool:
         """Return whether a result of ``length`` characters is sent whole. If so, subtract them from the budget.
 
-        A short result is always sent whole, and nothing is subtracted.
+        A result of up to SHORT characters is always sent whole, and nothing is subtracted.
         """
         if length <= SHORT:
             return True

@@ -14,7 +14,8 @@ from pycalc.services.calculations.planning import Request, is_short, make_plan, 
 from pycalc.services.calculations.requests import NO_DIGITS
 from pycalc.services.compute.computer import Computer
 
-# The tool ``digits`` can read the results of the latest requests: so many, with so many characters of operands.
+# The tool ``digits`` can read the results of the latest requests: at most 1,000 requests, with at most 64 Mi characters
+# of operands together.
 _KEPT_REQUESTS, _KEPT_CHARACTERS = 1_000, 64 * 1024 * 1024
 _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"))
 

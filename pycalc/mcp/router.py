@@ -100,7 +100,8 @@ async def _answer(
 ) -> None:
     """Let the SDK answer a message. If the client disconnects, stop the work.
 
-    Raises ClientGone if the client disconnects, and Overloaded without memory for the message.
+    Raises ClientGone if the client disconnects, Overloaded without memory for the message, and Unavailable if the SDK
+    does not start.
     """
     memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)
     unread = [body]

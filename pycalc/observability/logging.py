@@ -39,7 +39,7 @@ def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _shorten(_: object, __: str, event: EventDict) -> EventDict:
-    """Keep only the two ends of long texts, because an error message of another program may have any length."""
+    """Shorten long texts, and long texts in lists, to their two ends: another program's message may have any length."""
 
     def ends(value: Any, most: int) -> Any:
         if isinstance(value, list):

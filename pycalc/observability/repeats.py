@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from structlog import get_logger
 
-_KEPT = 1_000  # kinds of records that are counted; beyond this, the oldest is forgotten
+_KEPT = 1_000  # the most kinds of records that are counted at the same time
 _OF_REQUEST = {"request_id", "user_id", "trace_id", "span_id", "trace_sampled", "timestamp"}  # not compared
 # The audit log limits refusals itself; its records of grants and revocations must all be written.
 _UNLIMITED = "pycalc.audit"
@@ -42,7 +42,10 @@ class RepeatFilter(logging.Filter):
         self._lock = Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record. Log the suppressed records of the intervals that have ended."""
+        """Return whether to write a record. Log how many records were suppressed in intervals that have ended.
+
+        If too many kinds of records are counted, the oldest interval ends early.
+        """
         if record.name == _UNLIMITED:
             return True
         event, key = _identity(record)

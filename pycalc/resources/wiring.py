@@ -193,10 +193,10 @@ class Resources(AccountServices):
         self.instances = InstanceList(SqlInstanceStore(database))
         self.login_limit = login_limit(settings.login_limit, metrics, shared)
         self.registration_limit = address_limit("register", "registrations", settings.register_limit, metrics, shared)
-        # Of this process alone.
+        # Each process counts requests for pages separately.
         self.page_limit = address_limit("pages", "requests for pages", settings.page_limit, metrics)
         self.calculation_limit_of = calculation_limits(metrics, shared)
-        # Of API keys, within the limits of their owners.
+        # The limits of API keys apply in addition to those of their owners.
         self.key_limit_of = calculation_limits(metrics, shared, prefix=KEY_NAME)
         own_pings = {"database": database.ping, "cache": cache.ping, "stream": stream.ping, "clock": require_clock}
         self.pings: Pings = own_pings | recording.pings

@@ -72,6 +72,14 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def open_port(listener: socket.socket) -> None:
+    """Accept connections to a bound socket. Raises OSError if another service has begun to listen on its address."""
+    try:
+        listener.listen()
+    except OSError as error:  # the other service bound the address too, before either was listening
+        raise OSError(f"can't listen on {authority(*listener.getsockname()[:2])}: {error.strerror}") from error
+
+
 def max_connections() -> int:
     """Return the largest number of connections of this process. Further connections wait in the backlog."""
     most = min(_CONNECTIONS, max(_FEW_CONNECTIONS, memory() // _CONNECTION_BYTES))

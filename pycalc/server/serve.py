@@ -23,7 +23,7 @@ from pycalc.routers.http.headers import with_headers
 from pycalc.routers.http.middleware import Application
 from pycalc.server.client_sockets import ClientSockets
 from pycalc.server.connections import ConnectionGuard
-from pycalc.server.granian_worker import HttpServer, bind, max_connections, refuse_connections
+from pycalc.server.granian_worker import HttpServer, bind, max_connections, open_port, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served
 from pycalc.server.signals import block, watch
 from pycalc.server.supervisor_channel import SupervisorChannel
@@ -74,7 +74,7 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 await listen(listener, app, state, stop, shared=True)
                 return
             async with separate_metrics_port(settings, metrics.exposition):
-                listener.listen()  # the worker listens only after the banner, with a longer backlog
+                open_port(listener)  # the worker listens only after the banner, with a longer backlog
                 print_banner(settings, state["resources"].bootstrap_token)
                 await listen(listener, app, state, stop, shared=False)
 

@@ -15,7 +15,7 @@ from structlog import get_logger
 from pycalc.backoff import full_jitter, wait_until_set
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
-from pycalc.server.granian_worker import bind, refuse_connections
+from pycalc.server.granian_worker import bind, open_port, refuse_connections
 from pycalc.server.process_metrics import ProcessMetrics
 from pycalc.server.serve import print_banner, separate_metrics_port
 from pycalc.server.signals import EXIT_SECONDS, block, watch
@@ -49,7 +49,7 @@ async def _supervise(settings: Settings) -> None:
         token = await prepare(settings)
         metrics = ProcessMetrics(Metrics(), settings.metrics_seconds)
         async with separate_metrics_port(settings, metrics.total):
-            listener.listen()  # from the banner on, connections wait for a process instead of being refused
+            open_port(listener)  # from the banner on, connections wait for a process instead of being refused
             print_banner(settings, token)
             numbers = range(settings.workers)
             keepers = [asyncio.create_task(_keep_running(number, listener, metrics, stop)) for number in numbers]

@@ -63,7 +63,7 @@ class BrokerErrors:
         raise StreamUnavailable(f"{what}.")
 
     def answered(self) -> None:
-        """Note that the broker answers. Errors that ``note`` has logged before are then logged again."""
+        """Note that the broker answers. From then on, ``note`` logs each error once again."""
         self._last_reason = ""
         self._logged.clear()
 

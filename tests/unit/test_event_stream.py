@@ -12,7 +12,7 @@ from pycalc.errors import Unauthorized
 from pycalc.models.events import Event, event_of
 from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.events import EventStream
-from pycalc.routers.http.sending import in_time
+from pycalc.routers.http.sending import ClientTooSlow, in_time
 from pycalc.services.events.history_poller import HEARTBEAT
 from pycalc.services.limits.responses import ReadingSpeed
 from tests.harness.stores import history_row
@@ -77,7 +77,7 @@ async def test_heartbeats_until_the_rights_end() -> None:
 
 @in_virtual_time
 async def test_a_client_that_stops_reading_gives_its_slot_back() -> None:
-    """If the client does not read for 30 s, the response and its subscription end."""
+    """If the client does not read for 30 s, the response ends with ClientTooSlow, and its subscription ends."""
     subscription, sent, began = FakeSubscription(count=1_000), list[Message](), now()
 
     async def send(message: Message) -> None:
@@ -85,7 +85,8 @@ async def test_a_client_that_stops_reading_gives_its_slot_back() -> None:
             await asyncio.Event().wait()
         sent.append(message)
 
-    await respond(subscription.stream(), nothing, in_time(send, ReadingSpeed(30, 1_000)))
+    with pytest.raises(ClientTooSlow):
+        await respond(subscription.stream(), nothing, in_time(send, ReadingSpeed(30, 1_000)))
     assert now() - began == pytest.approx(30)
     assert len(sent) == 10
     assert subscription.ended

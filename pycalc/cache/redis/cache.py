@@ -58,7 +58,8 @@ class RedisCache:
     ) -> RedisCache:
         """Open the cache at a URL; raises the errors of the constructor.
 
-        This waits for one attempt to connect, at most the sum of ``times.connect`` and ``times.answer``.
+        This waits for one attempt to connect, at most the sum of ``times.connect`` and ``times.answer``. If it fails,
+        nothing is raised, and the circuit breaker tries again in the background.
         """
         cache = cls(url, metrics, version(), times)
         await cache._client.breaker.begin()

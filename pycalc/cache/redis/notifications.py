@@ -48,7 +48,8 @@ class RedisRevocationNotifications:
                         silent = message is None
                         if message is None:
                             await pubsub.ping()
-                        elif message["type"] in {"message", "subscribe"}:  # without a subscription, some may be missed
+                        elif message["type"] in {"message", "subscribe"}:
+                            # Before a new subscription, some notifications may have been missed.
                             failures = 0
                             heard()
             except Exception as error:  # after any error, the database is still polled for revocations

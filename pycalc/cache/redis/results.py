@@ -176,7 +176,7 @@ class RedisClaim:
         if store is None:
             self._release_now()
         else:
-            store.add_done_callback(self._release_now)
+            store.add_done_callback(self._release_now)  # so that the next process finds the result
 
     def _release_now(self, _: object = None) -> None:
         if self._renewal is not None:

@@ -35,7 +35,7 @@ class HistoryMetrics:
         self.exports_refused = counter(
             "pycalc_history_exports_refused", "Exports refused because too many are in progress"
         )
-        self.exports_cut = counter("pycalc_history_exports_cut", "Exports ended before they were complete", ("reason",))
+        self.exports_cut = counter("pycalc_history_exports_cut", "Exports that an error cut off", ("reason",))
         self.history_pruned = counter(
             "pycalc_history_pruned",
             "Calculations deleted because of their age, their user's history quota or the deletion of the account",

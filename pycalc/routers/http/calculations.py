@@ -69,7 +69,7 @@ TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **responses("precondition-failed", "range-not-satisfiable"),
     414: {"description": "The path is longer than the server reads. There is no body; nothing was recorded."},
-    431: {"description": "More than 32 KiB of header fields, or too many. There is no body; nothing was recorded."},
+    431: {"description": "Header values over 32 KiB, or too many fields. There is no body; nothing was recorded."},
 }
 
 # The OpenAPI entry of the response to a calculation by POST.
@@ -154,7 +154,10 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_remaining(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up. Count nothing, as ``spend`` does."""
+    """Raise RateLimited if one of the caller's rate limits is used up. Call this before reading a request's body.
+
+    This may count a block of calculations in advance, but uses up no calculation; ``spend`` does.
+    """
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)
 

@@ -58,13 +58,13 @@ class Client:
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of ``work``. If the client disconnects first, cancel ``work`` and raise ClientGone."""
         working = asyncio.ensure_future(work)
+        # Retrieve an error that follows the cancellation, so that asyncio does not log it.
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self._gone is None:
             self._gone = asyncio.ensure_future(disconnected(self._receive))
         try:
             await asyncio.wait({working, self._gone}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                # Retrieve an error that follows the cancellation, so that asyncio does not log it.
-                working.add_done_callback(lambda done: done.cancelled() or done.exception())
                 raise ClientGone
             return working.result()
         finally:
@@ -121,8 +121,8 @@ class RequestBody:
         self,
         scope: Scope,
         receive: Receive,
-        seconds: float = BODY_SECONDS,  # the rest of the limit is BODY_BYTES_A_SECOND
-        clock: Callable[[], float] = monotonic,
+        seconds: float = BODY_SECONDS,  # and 1 s more for every BODY_BYTES_A_SECOND bytes
+        clock: Callable[[], float] = monotonic,  # monotonic seconds
     ) -> None:
         self._scope = scope
         self._receive = receive

@@ -19,7 +19,6 @@ from pycalc.routers.http.compression import CODINGS, TextStream
 from pycalc.routers.http.connection import while_connected
 from pycalc.routers.http.deps import resources_of
 from pycalc.routers.http.negotiation import conditions_of, preferred_coding
-from pycalc.routers.http.sending import ClientTooSlow
 from pycalc.services.history.exports import ExportFormat
 
 # Query parameters of lists that are sent as a page or as an export.
@@ -88,11 +87,8 @@ class ExportResponse(Response):
                     page = await anext(self._rest)
             except StopAsyncIteration:
                 last = b"" if self._compressed is None else self._compressed.end()
-            except (PycalcError, ClientTooSlow) as error:
-                reason = error.code if isinstance(error, PycalcError) else "slow"
-                self._cut.labels(reason).inc()
-                _log.warning("export ended before it was complete", reason=reason)
-                if isinstance(error, ClientTooSlow):
-                    raise
+            except PycalcError as error:
+                self._cut.labels(error.code).inc()
+                _log.warning("export ended before it was complete", reason=error.code)
                 return
             await send({"type": "http.response.body", "body": last})

@@ -53,7 +53,10 @@ class KeyedRequest:
     fields: list[Header] = field(default_factory=list)  # Idempotency-Replayed, once a recorded answer is returned
 
     async def once(self, calculate: Callable[[], Awaitable[T]], again: Callable[[Recorded], Awaitable[T]]) -> T:
-        """Return the result of ``IdempotencyKeys.once``, which may raise its errors."""
+        """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``.
+
+        In the second case, add Idempotency-Replayed to ``fields``. Raises the errors of ``IdempotencyKeys.once``.
+        """
 
         async def replay(recorded: Recorded) -> T:
             answer = await again(recorded)

@@ -133,10 +133,10 @@ class Application(FastAPI):
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
         """Return the response that refuses a request, or None to admit the request.
 
-        Header fields with more than _MOST_FIELD_BYTES are refused, and calculations while the service is overloaded. A
-        calculation by GET or HEAD takes a calculation slot, and is refused if none is free. The slot is stored in the
-        request's context. For a cross-origin request, return None: ``_respond`` admits or refuses it. HttpServer calls
-        this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
+        A request is refused if the values of its header fields have more than _MOST_FIELD_BYTES. A calculation by GET
+        or HEAD takes a calculation slot, and is refused if none is free. The slot is stored in the request's context.
+        For a cross-origin request, ``_respond`` takes the slot instead. HttpServer calls this in its own thread, so
+        that a refusal costs the event loop nothing (ADR 18).
         """
         if sum([len(value) for _, value in scope["headers"]]) > _MOST_FIELD_BYTES:
             resources_of(scope).metrics.requests.labels("(none)", _counted_method(scope), "431").inc()
@@ -206,8 +206,10 @@ def _response(status: int, headers: Iterable[Header], content: bytes = b"") -> t
 
 
 def _counted_method(scope: Scope) -> str:
-    """Return the name under which metrics count a request's method."""
+    """Return the name under which metrics count a request's method. A HEAD counts as GET."""
     method: str = scope["method"]
+    if method == "HEAD":
+        return "GET"
     return method if method in METHODS else "other"
 
 

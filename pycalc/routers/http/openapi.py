@@ -73,7 +73,7 @@ _OF_PROBLEMS = {
 # Responses without a body: the HTTP server itself sends most of them, and has no hook to give them one (ADR 2).
 _OF_SERVER = {
     "414": {"description": "The path and the query are longer than the server reads. There is no body."},
-    "431": {"description": "More than 32 KiB of header fields, or too many. There is no body."},
+    "431": {"description": "Header values over 32 KiB, or too many fields. There is no body."},
 }
 NO_CONTENT: dict[str, Any] = {"status_code": 204, "response_class": Response}  # options of a route
 # The ways to send an API key.

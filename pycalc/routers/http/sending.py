@@ -119,7 +119,7 @@ class ResponseSender:
             await self._send_part({"type": "http.response.body", "body": b""})
 
     async def _send_part(self, message: Message) -> None:
-        """Send a part of the body, after the head if it is the first. Only a client that gets several is timed."""
+        """Send a part of the body, after the head if it is the first. Clients that get several parts are timed."""
         if self._head is not None:
             head, self._head = self._head, None
             await self._send(head)

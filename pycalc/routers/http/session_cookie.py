@@ -23,7 +23,10 @@ def clear_cookie(response: Response) -> None:
 
 
 def refresh_token_of(request: Request) -> str:
-    """Return the refresh token in a request's cookie. Raises Unauthorized without one, and as ``require_own_page``."""
+    """Return the refresh token in a request's cookie.
+
+    Raises Unauthorized without one, and the errors of ``require_own_page``.
+    """
     require_own_page(request)
     token = request.cookies.get(NAME)
     if token is None:

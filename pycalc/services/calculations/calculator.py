@@ -181,9 +181,9 @@ class Calculator:
     ) -> Result:
         """Look up or compute the result of a recorded calculation and return it, without recording it again.
 
-        ``plan`` is the calculation's plan. The caller's quota is charged, and ``measure`` is used, as in ``calculate``.
-        Raises VerificationFailed if the result's digest is not the recorded one. Raises the errors of ``find``, such as
-        ResultTooLarge if the limit is lower now.
+        ``plan`` is the calculation's plan. The caller's quota is charged for the bytes that ``measure`` returns, as in
+        ``calculate``. Raises VerificationFailed if the result's digest is not the recorded one. Raises the errors of
+        ``find``, such as ResultTooLarge if the limit is lower now.
         """
         found = await self.find(caller, plan, perf_counter(), measure)
         if row.sha256 not in (None, found.result.facts.sha256):
@@ -206,10 +206,11 @@ class Calculator:
         return Answer(text_of_id(row.id), result, row.cached, row.elapsed_us)
 
     async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
-        """Return the cached result of a recorded calculation whose operands the history has abbreviated.
+        """Return the cached result of a recorded calculation that can't be repeated, because its operands are too long.
 
-        The caller's quota is charged, and ``measure`` is used, as in ``calculate``. Raises NotFound if no result with
-        the recorded digest is cached. Raises QuotaExceeded, and the errors of ``measure``.
+        The history has only the ends and the digest of such operands. The caller's quota is charged for the bytes that
+        ``measure`` returns, as in ``calculate``. Raises NotFound if the cache has no result with the SHA-256 digest
+        that the history has of the result. Raises QuotaExceeded, and the errors of ``measure``.
         """
         result = await self._results.look_up(recorded_key(row.operation, row.input))
         if result is None or result.facts.sha256 != row.sha256:

@@ -51,7 +51,8 @@ def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[by
 
     ``problems`` has the members of each error (RFC 9457), by the item's index. Without errors, the packed bytes are
     None. If they would exceed ``problem_bytes(items)``, the errors are shortened in both forms, because a retry must
-    get the same answer. The shortened errors fit, unless all items fail; then nothing is stored.
+    get the same answer. If at least one item succeeds, the shortened errors fit. If all items fail, nothing is stored,
+    so their size does not matter.
     """
     answered = {index: to_json(problem) for index, problem in problems.items()}
     pack = _pack(answered)

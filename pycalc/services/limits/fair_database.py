@@ -21,7 +21,7 @@ _WAITING = 1_024  # the most reads, and the most writes, of one client that run 
 
 
 class FairDatabase:
-    """A database that runs only a few reads and writes of each client at once. Further ones wait outside its queues.
+    """A database that takes only a few reads and writes of each client at once. Further ones wait until one ends.
 
     ``read_reserved`` and ``insert`` are not limited.
     """
@@ -29,7 +29,10 @@ class FairDatabase:
     def __init__(
         self, database: Database, client: Callable[[], Hashable | None], refused: Counter, *, wait_seconds: float = 1.0
     ) -> None:
-        """Share ``database`` between clients. Surplus reads and writes wait up to ``wait_seconds`` outside its queues.
+        """Share ``database`` between clients.
+
+        If a client has too many reads or writes at once, the further ones wait here before they enter the database's
+        queues. A call that waits longer than ``wait_seconds`` raises Overloaded.
 
         ``client`` must return a key of the user, or of the address, whose request is being handled. It must return None
         outside of requests, where nothing is limited.

@@ -33,7 +33,7 @@ class Negation:
 
 
 class Step(NamedTuple):
-    """An operator of a chain, and its right operand."""
+    """An operator of a chain, and the operand to its right."""
 
     position: int
     operator: str
@@ -42,9 +42,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Operands with operators of one precedence, applied from left to right: ``+ -``, or ``* / // %``.
+    """A series of operations of one precedence, ``+ -`` or ``* / // %``, which are done from left to right.
 
-    A chain of any length is one node, so that the tree is only as deep as the nesting in the text.
+    In ``a - b + c``, ``first`` is a, and the steps are ``- b`` and ``+ c``. A series of any length is one node, so that
+    the tree is only as deep as the nesting in the text.
     """
 
     position: int
@@ -131,5 +132,9 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def exact_steps(node: Chain) -> int:
-    """Return how many steps must be computed exactly for the residue of a chain: all up to the last ``//`` or ``%``."""
+    """Return how many steps of a chain must be computed exactly, even if only the residue modulo m is wanted.
+
+    These are all steps up to the last ``//`` or ``%``, which need the whole value to their left, not only its residue.
+    The other operators can be applied to residues.
+    """
     return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)

@@ -1,4 +1,4 @@
-"""Bounds of values that are not computed, and arithmetic on such bounds."""
+"""Estimates of the sizes of values before these are computed, and arithmetic on such estimates."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Enclosed(IntEnum):
 
 
 class Size(NamedTuple):
-    """The bounds ``low`` and ``high`` of a value if they are small, and the sizes of its numerator and denominator."""
+    """An estimate of a value p/q before it is computed: bounds of the value itself, and of the lengths of p and q."""
 
-    low: Value  # None if the bounds are unknown or too large; ``high`` is None then too
-    high: Value
-    bits: float  # of the numerator, at most
-    places: float = 0.0  # bits of the denominator, at most; 0: certainly whole
+    low: Value  # a lower bound of the value; None if it is unknown or too long to be kept
+    high: Value  # an upper bound of the value; None if ``low`` is None
+    bits: float  # at least the bits of p
+    places: float = 0.0  # at least the bits of q; 0 if the value is certainly an integer
     least: float = -inf  # the value is at least 2^``least``; -inf if it may be 0 or negative
     rounded: Enclosed = Enclosed.NO  # whether the value is an enclosure
 
@@ -73,7 +73,7 @@ class Size(NamedTuple):
         return self._replace(low=low, high=high, least=-inf)
 
     def whole(self) -> Size:
-        """Return the size of the value after rounding to a whole number, in any direction."""
+        """Return a size that holds whether the value is rounded down, up or to the nearest integer."""
         low, high = (None, None) if self.low is None else (self.low // 1, -(-self.high // 1))
         return Size(low, high, self.bits + 1)
 

@@ -22,11 +22,11 @@ _WIDE_BITS = 300  # above this size of the modulus, GMP multiplies faster than t
 
 
 def largest_inverted(n: int) -> int:
-    """Return an upper bound of the prime factors of all numbers by which ``factorial_by_steps`` divides.
+    """Return a bound b: the divisors in ``factorial_by_steps(n, ...)`` have no prime factors above b.
 
-    These are the numbers up to n/run + run, and fractions (1 + j·2^k)/2^k whose numerators are at most 3·run + 1. Here,
-    run is the power of 2 with run <= sqrt(n) < 2·run. For n >= 1, both bounds are at most 4·sqrt(n), because n/run is
-    below 2·sqrt(n).
+    Let r be the power of 2 with r <= sqrt(n) < 2·r; the function multiplies r consecutive factors at a time. It divides
+    by integers up to n/r + r, and by fractions (1 + j·2^k)/2^k whose numerators are at most 3·r + 1. For n >= 1, both
+    limits are at most 4·sqrt(n), because n/r is below 2·sqrt(n).
     """
     return 4 * isqrt(n) + 4
 

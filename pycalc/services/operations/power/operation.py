@@ -99,7 +99,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         return pow(_base_residue(args.x, prime), exponent, prime)
 
     def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the result.
+        """Return whether ``text`` is the result x^y, where x is ``args.x`` and y is ``args.y``.
 
         For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
         modulo ``prime``; but if x is 0, 1 or -1, compare ``text`` with the known root. For a rounded value, check with
@@ -161,9 +161,10 @@ def _base_residue(x: RationalLiteral, prime: int) -> int:
 
 
 def _is_root(args: PowerArgs, root: int | None, prime: int) -> bool:
-    """Return whether ``root``^b = x^a modulo ``prime``, for y = a/b in lowest terms.
+    """Return whether ``root``^b = x^a modulo ``prime``, where x is ``args.x``, and a/b is ``args.y`` in lowest terms.
 
-    y must not be an integer. Raises ZeroDivisionError if ``prime`` divides numerator or denominator of x.
+    ``args.y`` must not be an integer. If ``root`` is None, because a result is no number, return False. Raises
+    ZeroDivisionError if ``prime`` divides the numerator or the denominator of x.
     """
     numerator, _, denominator = fraction_of(args.y)
     if root is None or denominator is None:

@@ -14,7 +14,8 @@ from pycalc_client.retries import Attempts, RetryPolicy
 class Session:
     """A sender of requests with an API key, an access token or no credentials.
 
-    After a temporary failure, it sends a request again, unless the service might then carry it out twice.
+    After a temporary failure, it repeats a request that the service has not begun, or whose repetition has no further
+    effect.
     """
 
     def __init__(self, http: httpx.Client, api_key: str | None, tokens: Tokens | None, policy: RetryPolicy) -> None:

@@ -19,7 +19,10 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Password:
-    """A user's name and password, and the second factor's code, a function that returns a new code, or None."""
+    """A user's name and password.
+
+    ``totp`` is a code of the second factor, or a function that returns a new code. It is None without a second factor.
+    """
 
     username: str
     password: str
