@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 from starlette.types import Message
 
+from pycalc.routers.http.connection import ClientGone
 from pycalc.routers.http.representations import batch_response, throttled
 from pycalc.services.compute.loop_scheduler import LoopScheduler
 
@@ -51,7 +52,8 @@ async def test_the_rest_of_a_batch_is_not_sent_to_a_client_that_hangs_up() -> No
     memory, given_back = ExitStack(), list[bool]()
     memory.callback(given_back.append, True)
     response = batch_response([b"1" * 10_000_000], (), LoopScheduler(), memory)
-    await response({"type": "http"}, receive, send)
+    with pytest.raises(ClientGone):
+        await response({"type": "http"}, receive, send)
     assert 4 <= len(sent) < 20
     assert given_back == [True]
 
