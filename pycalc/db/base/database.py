@@ -26,13 +26,19 @@ class Database(Protocol):
         """Return whether other processes may use the database at the same time."""
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Return the result of ``work`` in a read-only transaction. If a connection breaks, ``work`` may run twice."""
+        """Return the result of ``work`` in a read-only transaction. If a connection breaks, ``work`` may run twice.
+
+        SQLAlchemy's IntegrityError and DataError, which values cause, are raised unchanged.
+        """
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` as ``read`` does, but on a separate connection, so that it does not wait for other reads."""
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` and return its result once the transaction is durable. Roll back if ``work`` raises an error."""
+        """Run ``work`` and return its result once the transaction is durable. Roll back if ``work`` raises an error.
+
+        SQLAlchemy's IntegrityError and DataError, which values cause, are raised unchanged.
+        """
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         """Insert one or more rows, all or none, in one transaction, and return once they are durable.

@@ -14,4 +14,7 @@ class IdempotencyStore(Protocol):
         """Return the request with this id, a digest of the user's id and the client's key, or None if there is none."""
 
     async def forget(self, before_ms: int, limit: int) -> int:
-        """Delete up to ``limit`` requests from before ``before_ms`` since the epoch, oldest first; return how many."""
+        """Delete up to ``limit`` requests older than ``before_ms``, oldest first, and return how many were deleted.
+
+        ``before_ms`` is in milliseconds since the epoch.
+        """

@@ -1,4 +1,4 @@
-"""The interface of the store of the amounts of quotas that are used."""
+"""The interface of the store of quota usage."""
 
 from __future__ import annotations
 

@@ -171,6 +171,7 @@ class AuditLog:
                 _log.exception("an audit entry was rejected", action=batch[0].action)
             for _ in batch:
                 self._queue.popleft()
+            size = min(_BATCH, 2 * size)  # after a rejection, one entry at a time would take too long
 
 
 def _name(text: str | None) -> str | None:

@@ -43,7 +43,8 @@ class PasswordResets:
         """Create a token in place of the user's earlier one. Return it and its expiry in milliseconds since the epoch.
 
         Raises NotFound, Conflict for an account without a password, and Unauthorized. Raises Forbidden if the caller is
-        not an admin or uses an API key, and for the caller's own account: changing that needs the old password.
+        not an admin or uses an API key. Also raises it for the caller's own account: a change of one's own password
+        needs the old one.
         """
         require_session(caller)
         user = await self._accounts.named(caller, username)

@@ -154,12 +154,7 @@ class BatchCalculator:
                         found.append(request)
                         continue
                     try:
-                        plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
-                        if plan.digits > digits_left:
-                            detail = "The batch's results are too long together: ask for this one by itself."
-                            raise PayloadTooLarge(detail)
-                        if plan.digits > BATCH_ITEM_BYTES:
-                            reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
+                        plan = await self._plan(caller, request, digits_left, reservations)
                         found.append(await find(index, plan, now))
                         digits_left -= plan.digits
                     except PycalcError as error:
@@ -171,3 +166,15 @@ class BatchCalculator:
                 self._calculator.count_error(rest[0][0], late)
             found += [late if isinstance(request, tuple) else request for request in rest]
         return found
+
+    async def _plan(self, caller: Principal, request: Request, digits_left: int, reservations: ExitStack) -> Plan:
+        """Return the plan of a request, and reserve memory if its result may be long.
+
+        Raises PayloadTooLarge if the result may have more than ``digits_left`` digits.
+        """
+        plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
+        if plan.digits > digits_left:
+            raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
+        if plan.digits > BATCH_ITEM_BYTES:
+            reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
+        return plan

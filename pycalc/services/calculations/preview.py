@@ -35,12 +35,12 @@ def make_preview(request: Request) -> Preview:
     """
     _, (text,), options = request
     expression = _EVALUATE.parse({"expression": text})
-    estimate: Estimate | ResultTooLarge
+    failure: ResultTooLarge | None = None
     try:
         estimate = _EVALUATE.estimate(expression, options.precision)
     except ResultTooLarge as error:
-        estimate = error
-    call = of_call = None
+        failure = error
+    call = None
     found = _EVALUATE.call(expression)
     if found is not None and isinstance(OPERATIONS[found[0]], Summarisable):
         name, literals = found
@@ -48,9 +48,8 @@ def make_preview(request: Request) -> Preview:
         names = [parameter.name for parameter in operation.parameters]
         args = operation.parse(dict(zip(names, literals, strict=True)))
         call = name, operation.input(args)
-        of_call = operation.estimate(args, operation.default_precision)
-    if isinstance(estimate, ResultTooLarge):
-        if of_call is None:
-            raise estimate
-        estimate = of_call
+        if failure is not None:
+            estimate = operation.estimate(args, operation.default_precision)
+    elif failure is not None:
+        raise failure
     return Preview(expression.text, estimate, call)

@@ -44,8 +44,8 @@ class ResultFinder:
         """Return the result of a plan. Raises the errors of ``Computer.compute``.
 
         Set ``facts_only`` if the client already has the result's text. Then, if the result is not cached and the
-        operation has summaries, only the number of digits and the first and last digits are computed. The result is
-        marked ``cached`` in any case, because an earlier request has computed the text.
+        operation has summaries, only the number of digits and the first and last digits are computed. With
+        ``facts_only``, the result is always marked ``cached``, because an earlier request has computed the text.
         """
         # The cache looks up a cheap result in this process only. The same suffices for a long text that is not needed.
         # _coordinate looks up an expensive result in the shared cache, once for all callers who wait for it.

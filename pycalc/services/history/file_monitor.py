@@ -36,8 +36,8 @@ class FileMonitor:
     def __init__(self, file: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
         """Check the file, and start a task that checks it again every ``seconds``. The database must be open.
 
-        ``reserve_bytes`` of free disk space are the reserve. They should exceed what the recorder can write between two
-        checks: about 30 MB a second. Raises OSError if the first check fails.
+        ``reserve_bytes`` is the size of the reserve. It should exceed what the recorder can write between two checks:
+        about 30 MB a second. Raises OSError if the first check fails.
         """
         self._files = [file, file.with_name(file.name + "-wal")]
         self._opened = [_identity(each) for each in self._files]

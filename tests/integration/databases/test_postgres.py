@@ -18,7 +18,7 @@ from pycalc.db import migrate_database, open_database
 from pycalc.db.base import Database, HistoryFilter
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.outbox import SqlOutboxStore
-from pycalc.db.postgres import PostgresDatabase
+from pycalc.db.postgres import PostgresDatabase, Timeouts
 from pycalc.db.tables import users as users_table
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import OutcomeUnknown, StoreReadOnly, StoreUnavailable
@@ -31,9 +31,9 @@ from pycalc.services.history.recorder import Recorder
 from pycalc.settings import Settings
 from tests.harness.accounts import new_session
 from tests.harness.in_process import changed, in_process
-from tests.harness.postgres import Postgres, missing, postgres
+from tests.harness.postgres import OWNER, Postgres, missing, postgres
 from tests.harness.proxy import proxy
-from tests.harness.servers import KEYS
+from tests.harness.servers import API_ROLE, KEYS
 from tests.harness.stores import history_row
 from tests.harness.waiting import found, until
 
@@ -41,6 +41,15 @@ pytestmark = [pytest.mark.anyio, pytest.mark.programs]
 ALL = HistoryFilter()
 # The deadline for work that must end by itself; sleeps and outages in these tests last longer.
 SECONDS = 30.0
+# Statements after which each SELECT ... FOR UPDATE of the history waits for the advisory lock 1, except the owner's.
+WAITING_LOCKS = (
+    "CREATE FUNCTION waits() RETURNS boolean LANGUAGE plpgsql "
+    "AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END'",
+    "ALTER TABLE history ENABLE ROW LEVEL SECURITY",
+    "CREATE POLICY reading ON history FOR SELECT USING (true)",
+    "CREATE POLICY locking ON history FOR UPDATE USING (waits())",
+    "CREATE POLICY deleting ON history FOR DELETE USING (true)",
+)
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +277,34 @@ async def test_a_prune_does_not_wait_for_another(url: str, database: Database) -
     await engine.dispose()
     assert await history.page(ALL, None, 10) == rows[1::-1]
     assert await history.prune(before, 2) == 2
+
+
+async def test_a_prune_keeps_a_row_whose_event_comes_into_the_outbox_meanwhile(postgres_url: str) -> None:
+    """A prune keeps a row if its event is put into the outbox while the prune's locking statement runs.
+
+    That statement does not see the new entry. A policy makes it wait for an advisory lock once it has its snapshot.
+    """
+    database = PostgresDatabase(postgres_url, Timeouts(statement=SECONDS, answer=SECONDS))
+    history, outbox = SqlHistoryStore(database), SqlOutboxStore(database)
+    rows = [history_row(number) for number in range(3)]
+    await history.append(rows)
+    await outbox.remove([entry.seq for entry in await outbox.pending(10)])
+    owner = postgres_url.replace(f"://{API_ROLE}@", f"+asyncpg://{OWNER}@")
+    engine = create_async_engine(owner, isolation_level="AUTOCOMMIT")
+    async with asyncio.timeout(SECONDS), engine.connect() as other:
+        for statement in WAITING_LOCKS:
+            await other.execute(text(statement))
+        await other.execute(text("SELECT pg_advisory_lock(1)"))
+        pruning = asyncio.create_task(history.prune(IdSource().next(), 10))
+        await found(lambda: blocked(other), "the locking statement waits")
+        refill = text("INSERT INTO outbox (history_id) SELECT id FROM history WHERE id = :id FOR UPDATE")
+        await other.execute(refill, {"id": rows[1].id})
+        await other.execute(text("SELECT pg_advisory_unlock(1)"))
+        assert await pruning == 2
+    await engine.dispose()
+    assert await history.page(ALL, None, 10) == [rows[1]]
+    assert [entry.row for entry in await outbox.pending(10)] == [rows[1]]
+    await database.aclose()
 
 
 async def test_no_bootstrap_token_is_offered_while_the_first_admin_registers(url: str, database: Database) -> None:

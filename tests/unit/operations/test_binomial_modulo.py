@@ -143,6 +143,21 @@ def test_a_prime_that_divides_the_coefficient_costs_no_more_in_the_verification(
     assert not BINOMIAL.modulo_agrees(args, modulus, plan.method, (value + prime) % modulus, 7)
 
 
+def test_a_wrong_number_of_carries_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A residue that is 0 only because ``carries`` is wrong does not agree: the check does not use ``carries``."""
+    args = (100_000, 50 * 997 + 100)  # 997 divides neither the coefficient nor the terms of Pascal's rule
+    right = BINOMIAL.modulo(args, 997)
+    assert right
+    assert BINOMIAL.modulo_agrees(args, 997, None, right, 7)
+
+    def wrong(n: int, k: int, prime: int) -> int:
+        return int(n == 100_000)
+
+    monkeypatch.setattr(carries, "__code__", wrong.__code__)
+    assert BINOMIAL.modulo(args, 997) == 0
+    assert not BINOMIAL.modulo_agrees(args, 997, None, 0, 7)
+
+
 @pytest.mark.parametrize("modulus", [2, 10, 97, 2**40 * 9, 10**30, 2**61 - 1])
 def test_catalan_numbers(modulus: int) -> None:
     """A Catalan number's residue is right, even if n + 1 shares factors with the modulus."""

@@ -120,7 +120,7 @@ class Function:
             try:
                 seconds, _, method = operation.plan_modulo(arguments, modulus * prime)
             except InvalidInput:
-                seconds = inf
+                seconds, method = inf, None
             if seconds > _LONGEST_VERIFICATION:
                 apart = operation.plan_modulo(arguments, modulus)
                 if seconds > _LONGEST_VERIFICATION + 2 * apart.seconds:

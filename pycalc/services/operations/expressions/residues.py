@@ -20,7 +20,7 @@ from pycalc.services.operations.expressions.nodes import (
     exact_steps,
 )
 from pycalc.services.operations.expressions.problems import undefined
-from pycalc.services.operations.expressions.sizer import by_euler, is_short_exponent
+from pycalc.services.operations.expressions.sizer import choose_euler, is_short_exponent
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, size_of
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
@@ -107,7 +107,7 @@ class Residues:
     def _power(self, node: Exponentiation) -> Value:
         if not is_short_exponent(node.exponent):
             size = self._evaluation.size(node.exponent)
-            if by_euler(node.exponent.position, size, size_of(mpz(self._reduced))):
+            if choose_euler(node.exponent.position, size, size_of(mpz(self._reduced))):
                 # With φ, the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
                 # e >= log2 m (Euler). So e mod φ is computed instead of e. The two residues of a verification compute
                 # it in different ways, modulo φ and modulo φ·``factor``, so that an error in it is detected.

@@ -114,9 +114,9 @@ class Sizer(NodeSizes):
         """
         if not self._strict and id(node) in self._found:
             return self._found[id(node)]
-        if self._varying is not None and id(node) not in self._varying:
+        if self._is_invariant(node):
             return self._once(lambda: self.size(node))
-        self.seconds += costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
+        self._count_node(node)
         size = self._sizes.get(type(node), self._of_operands)(node)
         if size.rounded is not Enclosed.YES:
             self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
@@ -131,6 +131,13 @@ class Sizer(NodeSizes):
         self._found.pop(id(body), None)
         for child in children(body):
             self.forget(child)
+
+    def _is_invariant(self, node: Node) -> bool:
+        """Return whether a node is in a loop that is computed in columns, and does not depend on its variable."""
+        return self._varying is not None and id(node) not in self._varying
+
+    def _count_node(self, node: Node) -> None:
+        self.seconds += costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
 
     def _once(self, count: Callable[[], Size]) -> Size:
         """Return the size from ``count``, which counts the cost of a node that does not depend on a loop's variable.
@@ -165,9 +172,9 @@ class Sizer(NodeSizes):
 
     def residue(self, node: Node, modulus: Size) -> Size:
         """Count the cost of a node's residue modulo a number of this size, and return the residue's size."""
-        if self._varying is not None and id(node) not in self._varying:
+        if self._is_invariant(node):
             return self._once(lambda: self.residue(node, modulus))
-        self.seconds += costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
+        self._count_node(node)
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
             case Constant() | Variable():
@@ -232,10 +239,14 @@ class Sizer(NodeSizes):
     def _repeated(self, node: Loop, count: Callable[[], Size], *, columns: bool = True) -> Repeated:
         """Count the cost of all terms of a sum or a product, and return the number and the sizes of the terms.
 
-        ``count`` must add the cost of one term to ``seconds``, and return the term's size. First, it is called for the
-        whole range of the variable, which gives upper bounds for every term. Then it is called for five single values.
-        The weighted mean of their costs (Simpson's rule) is taken as the cost of a term. If an end of the range is not
-        known, or if this loop is within two others, only the first call is made, and its cost is taken.
+        ``count`` must add the cost of one term to ``seconds``, and return the term's size. It finds the size of the
+        loop's variable in ``_variables``. First, it is called for the whole range of the variable, which gives upper
+        bounds for every term. Then it is called for five single values. The weighted mean of their costs (Simpson's
+        rule) is taken as the cost of a term. If an end of the range is not known, or if this loop is within two others,
+        only the first call is made, and its cost is taken.
+
+        Set ``columns`` to False if the terms can't be computed in columns. Raises DomainError if a bound is not a whole
+        number, or if there may be too many terms.
         """
         first, last = self.size(node.first), self.size(node.last)
         for bound in (first, last):
@@ -293,9 +304,11 @@ class Sizer(NodeSizes):
         return costs.LOOP + _nodes_of(node.body) * (costs.SIZE if terms >= LEAST_TERMS else costs.FORGET)
 
     def _shortcut(self, node: Loop, terms: int, *, columns: bool) -> tuple[int | None, set[int] | None]:
-        """Return the degree of the polynomial whose values a loop adds up by their differences, if it does so.
+        """Return how the terms of a loop are computed together. At least one member of the pair is None.
 
-        If the terms are computed in columns instead, return the ids of the nodes that depend on the loop's variable.
+        If the loop adds up a polynomial's values by their differences, the first member is the polynomial's degree. If
+        the terms are computed in columns, the second member is the set of ids of the nodes that depend on the loop's
+        variable. (None, None) means that the terms are computed one by one.
         """
         if not self._strict or terms < LEAST_TERMS:
             return None, None
@@ -346,7 +359,7 @@ class Sizer(NodeSizes):
             return
         self.residue(node.base, modulus)
         bits = modulus.bits
-        if by_euler(node.exponent.position, exponent, modulus):
+        if choose_euler(node.exponent.position, exponent, modulus):
             self.seconds += costs.factor(_factored_bits(modulus)) + costs.residue_of_power(bits, bits)
             self.certain = False  # the first factorization imports FLINT
             self.residue(node.exponent, _order(node.exponent, modulus))
@@ -407,7 +420,7 @@ def is_short_exponent(exponent: Node) -> bool:
     return literal or isinstance(exponent, Variable)
 
 
-def by_euler(position: int, exponent: Size, modulus: Size) -> bool:
+def choose_euler(position: int, exponent: Size, modulus: Size) -> bool:
     """Return whether to reduce an exponent by Euler's theorem, which requires the prime factors of the modulus.
 
     The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above

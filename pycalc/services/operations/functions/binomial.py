@@ -8,7 +8,6 @@ from typing import Any
 
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
 from pycalc.services.operations.binomials.modulo import BinomialPlan, plan_binomial
-from pycalc.services.operations.binomials.prime_powers import carries
 from pycalc.services.operations.binomials.residue import binomial_residue, binomial_residue_seconds
 from pycalc.services.operations.factorial.operation import factorial_logarithm
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
@@ -102,16 +101,33 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
         Pascal's rule is used: n over k is (n-1 over k-1) + (n-1 over k). It is applied to the form of the coefficient
         with 0 <= k <= n/2. There, both terms are smaller than the coefficient, so that they can be found if it can.
+
+        The residue 0 modulo a prime power that divides the coefficient is checked by sums of digits instead. ``modulo``
+        finds it by counting carries, so the two methods are independent.
         """
         sign, n, k = _normal(args)
         plan: BinomialPlan = method or self.plan_modulo(args, modulus).method
         for prime, exponent in plan.powers:
-            # A power that divides the coefficient costs nothing. If it does not divide the terms, it may cost too much.
+            # A power that divides the coefficient may not divide its terms, whose residues could then take too long.
             power = prime**exponent
-            if residue % power == 0 and carries(n, k, prime) >= exponent:
+            if residue % power == 0 and _exponent(n, k, prime) >= exponent:
                 modulus //= power
         terms = self.modulo((n - 1, k - 1), modulus) + self.modulo((n - 1, k), modulus)
         return (sign * terms - residue) % modulus == 0
+
+
+def _exponent(n: int, k: int, prime: int) -> int:
+    """Return how often a prime divides n over k, from the sums of the digits in base ``prime`` (Legendre)."""
+    of_n, of_k, of_rest = (_digit_sum(number, prime) for number in (n, k, n - k))
+    return (of_k + of_rest - of_n) // (prime - 1)
+
+
+def _digit_sum(number: int, base: int) -> int:
+    total = 0
+    while number:
+        number, digit = divmod(number, base)
+        total += digit
+    return total
 
 
 def binomial_logarithm(arithmetic: IntervalArithmetic, n: int, k: int) -> Interval:
