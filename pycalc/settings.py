@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from pycalc.machine import cores, memory
 from pycalc.models.auth import MIN_KEY_LENGTH, DeletedHistory, Role
+from pycalc.models.formats import parse_age
 from pycalc.models.limits import OwnLimits, UserLimits, parse_bytes, parse_limit, parse_limits, parse_seconds
-from pycalc.models.times import parse_age
 from pycalc.urls import is_secure
 
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")

@@ -19,10 +19,10 @@ from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.roles import api_role, consumer_role
 from pycalc.files import readable_file
 from pycalc.models.auth import Registration, Role
-from pycalc.models.times import parse_age
+from pycalc.models.formats import parse_age
 from pycalc.resources.accounts import open_accounts
-from pycalc.services.events.republishing import AGE
-from pycalc.services.events.republishing import republish as republish_events
+from pycalc.services.events.outbox import AGE
+from pycalc.services.events.outbox import republish as republish_events
 from pycalc.services.history.retention import prune as prune_history
 from pycalc.settings import sentence_of
 

@@ -30,20 +30,18 @@ from pycalc.models.results import Result
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.history import ROW_BYTES, HistoryQuery
-from pycalc.routers.http.audit import AUDITED, audit_refusal
 from pycalc.routers.http.calculations import plan_of, spend
 from pycalc.routers.http.deps import id_in_path, resources_of
 from pycalc.routers.http.problem_types import STATUS
+from pycalc.routers.http.problems import AUDITED, audit_refusal, invalid_input
 from pycalc.routers.http.recorded import recorded_answer
-from pycalc.routers.http.sentences import invalid_input
 from pycalc.services.accounts.authorization import require_right
 from pycalc.services.calculations.batch import BATCH_ITEM_BYTES
 from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import Request
 from pycalc.services.calculations.requests import recorded_request
 from pycalc.services.history.reader import HistorySelection
-from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.responses import UNCOUNTED_BYTES
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES, ConcurrencyLimit
 
 _DEFAULT_ITEMS = 10
 _COPIES = 2  # an answer has each result twice: in an object, and in the same object as JSON text

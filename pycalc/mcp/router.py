@@ -23,7 +23,7 @@ from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import UNKNOWN_ORIGIN, StrictRoute
 from pycalc.routers.http.problems import response_to
 from pycalc.routers.http.sending import DeferredResponse
-from pycalc.services.limits.responses import UNCOUNTED_BYTES
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES
 
 PATH = "/mcp"
 METADATA = "/.well-known/oauth-protected-resource"

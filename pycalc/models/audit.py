@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import NextCursor, Timestamp, Uuid, with_example
+from pycalc.models.formats import NextCursor, Timestamp, Uuid, timestamp, with_example
 from pycalc.models.ids import text_of_id
-from pycalc.models.times import timestamp
 
 AuditOutcome = Literal["done", "refused"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pycalc.models.formats import timestamp
 from pycalc.models.history import HistoryRow, encode_item_as
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import quoted
-from pycalc.models.times import timestamp
 
 EVENT_TYPE = "pycalc.operation.completed.v1"
 EVENT_SOURCE = "/pycalc"

@@ -7,11 +7,10 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import Ends, NextCursor, Sha256, Timestamp, Uuid, with_example
+from pycalc.models.formats import Ends, NextCursor, Sha256, Timestamp, Uuid, timestamp, with_example
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import ELAPSED, Number, Outcome
-from pycalc.models.times import timestamp
 
 _BOOLEAN = ("false", "true")
 

@@ -12,11 +12,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from pycalc.models.events import Event
-from pycalc.models.formats import Day, Timestamp
+from pycalc.models.formats import Day, Timestamp, timestamp
 from pycalc.models.history import HistoryRow
 from pycalc.models.json_text import json_literal, quoted
 from pycalc.models.math import Number
-from pycalc.models.times import timestamp
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _NAME = re.compile(r"[a-z0-9_.-]{1,32}")

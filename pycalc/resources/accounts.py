@@ -19,14 +19,14 @@ from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Principal
+from pycalc.models.formats import parse_age
 from pycalc.models.ids import IdSource
-from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.backends import Backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import AccountPolicy, Accounts
-from pycalc.services.accounts.api_keys import ApiKeys
+from pycalc.services.accounts.api_keys import ApiKeys, KeyUseWriter
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.bootstrap import (
@@ -36,7 +36,6 @@ from pycalc.services.accounts.bootstrap import (
     forget_bootstrap_token,
     offer_bootstrap_token,
 )
-from pycalc.services.accounts.key_uses import KeyUseWriter
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.oidc.id_tokens import Requirement
 from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
@@ -44,11 +43,10 @@ from pycalc.services.accounts.oidc.sign_in import ClaimRules, ProviderSignIn
 from pycalc.services.accounts.password_resets import PasswordResets
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
-from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.signing_key_file import SigningKeyFile, read_keys
 from pycalc.services.accounts.token_cache import TokenCache
-from pycalc.services.accounts.totp import Totp
+from pycalc.services.accounts.totp import SecretCipher, Totp
 from pycalc.settings import Settings
 
 

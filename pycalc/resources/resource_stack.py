@@ -16,8 +16,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import open_tracer
 from pycalc.services.events.relay import Relay
 from pycalc.services.events.usage import UsageConsumer
-from pycalc.services.instances.figures import figures_of
-from pycalc.services.instances.heartbeat import Heartbeat
+from pycalc.services.instances import Heartbeat, figures_of
 from pycalc.settings import Settings
 from pycalc.streaming import open_stream
 from pycalc.streaming.base import Consumable, Publisher, Stream

@@ -22,15 +22,15 @@ from pycalc.db.user_list import SqlUserListStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.auth import Principal
+from pycalc.models.formats import parse_age
 from pycalc.models.history import HistoryRow
 from pycalc.models.limits import KEY_NAME
-from pycalc.models.times import parse_age
 from pycalc.observability.recent import Recent
 from pycalc.observability.requests import current_context
 from pycalc.resources.accounts import AccountServices, open_account_services
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
-from pycalc.services.accounts.account_list import AccountList
+from pycalc.services.accounts.accounts import AccountList
 from pycalc.services.accounts.audit_log import AuditLog, AuditReader, RefusalLog
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import MAX_HASHES
@@ -49,15 +49,14 @@ from pycalc.services.history.file_monitor import FileMonitor
 from pycalc.services.history.reader import HistoryReader
 from pycalc.services.history.recorder import Recorder
 from pycalc.services.history.retention import Retention
-from pycalc.services.instances.instance_list import InstanceList
+from pycalc.services.instances import InstanceList
 from pycalc.services.limits.calculation_rate import calculation_limits
 from pycalc.services.limits.client_address import ClientAddresses
-from pycalc.services.limits.concurrency import ConcurrencyLimit
+from pycalc.services.limits.concurrency import ConcurrencyLimit, ReadingSpeed, response_memory
 from pycalc.services.limits.fair_database import FairDatabase
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
 from pycalc.services.limits.rate_limits import address_limit, login_limit
-from pycalc.services.limits.responses import ReadingSpeed, response_memory
 from pycalc.settings import Settings
 from pycalc.urls import file_of
 

@@ -23,8 +23,8 @@ from pycalc.models.auth import (
     TotpSecret,
     User,
 )
+from pycalc.models.formats import timestamp
 from pycalc.models.ids import text_of_id, unix_ms
-from pycalc.models.times import timestamp
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import (
     AddressDep,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from pycalc.models.auth import ApiKey, CreatedApiKey, KeyRequest, StoredKey
+from pycalc.models.formats import timestamp
 from pycalc.models.ids import text_of_id
-from pycalc.models.times import timestamp
 from pycalc.routers.http.deps import AccountReadDep, CallerDep, IdInPath, ResourcesDep, id_in_path
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import NO_CONTENT, headers

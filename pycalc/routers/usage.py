@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from pycalc.models.times import GivenDay
+from pycalc.models.formats import GivenDay
 from pycalc.models.usage import UsageReport
 from pycalc.routers.http.calculations import rate_limits_of
 from pycalc.routers.http.deps import ResourcesDep, UsageReadDep

@@ -18,9 +18,8 @@ from pycalc.models.auth import (
     UserOrder,
     UserPage,
 )
-from pycalc.models.formats import PageLimit, expected
+from pycalc.models.formats import PageLimit, expected, timestamp
 from pycalc.models.json_text import json_number
-from pycalc.models.times import timestamp
 from pycalc.routers.auth import account_of
 from pycalc.routers.http.deps import AddressDep, AdminReadDep, AdminReaderDep, CallerDep, ResourcesDep
 from pycalc.routers.http.headers import next_link

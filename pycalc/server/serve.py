@@ -21,8 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.main import LifespanState, collect_garbage_rarely, create_app
 from pycalc.routers.http.headers import with_headers
 from pycalc.routers.http.middleware import Application
-from pycalc.server.client_sockets import ClientSockets
-from pycalc.server.connections import ConnectionGuard
+from pycalc.server.connections import ClientSockets, ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, open_port, refuse_connections
 from pycalc.server.metrics_port import Exposition, metrics_served
 from pycalc.server.signals import block, watch

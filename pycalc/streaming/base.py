@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import NamedTuple, Protocol
 
-from pycalc.models.events import Event
+from pydantic_core import from_json
+
+from pycalc.models.events import EVENT_SOURCE, EVENT_TYPE, Event
+from pycalc.models.formats import timestamp
+from pycalc.models.ids import id_of_text, text_of_id
 
 USAGE_GROUP = "usage"  # the group of the usage consumers
 PUBLISH_SECONDS = 5.0  # the default time limit of ``Stream.publish``
 RECEIVE_SECONDS = 1.0  # after this time ``Member.receive`` returns an empty batch
 MAX_MESSAGES = 500  # the most messages of a batch
 MAX_BYTES = 4 * 1024 * 1024  # a batch from Kafka ends with the message that makes it this large
+
+CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+_SPEC_VERSION = "1.0"
 
 
 class Publisher(Protocol):
@@ -87,3 +94,32 @@ class Stream(Publisher, Consumable, Protocol):
 
     Events with the same key keep the order of publishing, except if the stream refuses an event of the same batch.
     """
+
+
+def headers_of(event: Event, prefix: str) -> dict[str, str]:
+    """Return the headers of an event's message. ``prefix`` is ``ce_`` for Kafka and ``ce-`` for Pub/Sub."""
+    return {
+        "content-type": CONTENT_TYPE,
+        f"{prefix}specversion": _SPEC_VERSION,
+        f"{prefix}id": text_of_id(event.id),
+        f"{prefix}source": EVENT_SOURCE,
+        f"{prefix}type": EVENT_TYPE,
+        f"{prefix}subject": text_of_id(event.key),
+        f"{prefix}time": timestamp(event.time_ms),
+        **({f"{prefix}traceparent": event.traceparent} if event.traceparent else {}),
+    }
+
+
+def delivery_of(body: bytes, origin: str) -> Delivery:
+    """Return the delivery of a message, without an event if the body is not an event of this service.
+
+    ``origin`` is the message's position in the stream.
+    """
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
+        document = from_json(body)
+        if document["specversion"] == _SPEC_VERSION and document["type"] == EVENT_TYPE:
+            traceparent = document.get("traceparent")
+            traced = traceparent if isinstance(traceparent, str) else None
+            event = Event(id_of_text(document["id"]), id_of_text(document["subject"]), body, traced)
+            return Delivery(event, b"", origin)
+    return Delivery(None, body, origin)

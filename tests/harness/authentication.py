@@ -17,10 +17,9 @@ from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
-from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.token_cache import TokenCache
-from pycalc.services.accounts.totp import Totp
+from pycalc.services.accounts.totp import SecretCipher, Totp
 from tests.harness.stores import MemoryAuditStore, MemoryKeyStore, MemoryTotpStore, MemoryUserStore
 
 

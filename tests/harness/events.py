@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 
 from pycalc.models.events import EVENT_SOURCE, EVENT_TYPE, Event
+from pycalc.models.formats import timestamp
 from pycalc.models.ids import IdSource, text_of_id, unix_ms_of_id
-from pycalc.models.times import timestamp
 
 _ids = IdSource()
 

@@ -12,8 +12,8 @@ from pycalc.db.base import UserSelection
 from pycalc.errors import InvalidInput
 from pycalc.models.auth import ListedUser, Role, User, UserOrder
 from pycalc.models.ids import text_of_id
-from pycalc.services.accounts import account_list
-from pycalc.services.accounts.account_list import AccountList
+from pycalc.services.accounts import accounts
+from pycalc.services.accounts.accounts import AccountList
 from tests.harness.stores import USER_ID
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +75,7 @@ async def test_the_figures_are_those_of_the_day_in_utc(
     monkeypatch: pytest.MonkeyPatch, seconds: float, day: int
 ) -> None:
     """The list has the usage of the current day in UTC."""
-    monkeypatch.setattr(account_list, "time", lambda: seconds)
+    monkeypatch.setattr(accounts, "time", lambda: seconds)
     store = Store()
     await AccountList(store).page(None, UserOrder.USERNAME, None, 3, descending=False)
     assert [asked[2] for asked in store.asked] == [day]

@@ -33,8 +33,7 @@ from pycalc.observability.metrics import Metrics
 from pycalc.services.calculations import batch, calculator
 from pycalc.services.calculations.batch import BatchCalculator, BatchRequest
 from pycalc.services.calculations.calculator import Answer, Calculator
-from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options
-from pycalc.services.calculations.preview import Preview
+from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, Preview
 from pycalc.services.calculations.result_finder import ResultFinder
 from pycalc.services.calculations.single_flight import Coordination, Found
 from pycalc.services.compute.computer import INLINE_SECONDS, Computer

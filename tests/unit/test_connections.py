@@ -15,11 +15,10 @@ from structlog.testing import capture_logs
 
 from pycalc.observability.metrics import Metrics
 from pycalc.server import granian_worker
-from pycalc.server.client_sockets import ClientSockets
-from pycalc.server.connections import ConnectionGuard
+from pycalc.server.connections import ClientSockets, ConnectionGuard
 from pycalc.server.granian_worker import max_connections
 from pycalc.services.limits.client_address import ClientAddresses
-from pycalc.services.limits.responses import ReadingSpeed
+from pycalc.services.limits.concurrency import ReadingSpeed
 
 TOTAL = 8
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pycalc.models.events import Event
-from pycalc.streaming.envelope import delivery_of, headers_of
+from pycalc.streaming.base import delivery_of, headers_of
 
 EVENT = Event(
     bytes.fromhex("019aab127c0071238456426614174000"), bytes.fromhex("019aab127c0071238456426614174fff"), b"{}"

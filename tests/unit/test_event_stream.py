@@ -14,7 +14,7 @@ from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.events import EventStream
 from pycalc.routers.http.sending import ClientTooSlow, in_time
 from pycalc.services.events.history_poller import HEARTBEAT
-from pycalc.services.limits.responses import ReadingSpeed
+from pycalc.services.limits.concurrency import ReadingSpeed
 from tests.harness.stores import history_row
 from tests.harness.virtual_time import in_virtual_time, now
 

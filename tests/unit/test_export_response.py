@@ -14,7 +14,7 @@ from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.connection import ClientGone
 from pycalc.routers.http.exports import ExportResponse
 from pycalc.routers.http.sending import ClientTooSlow, in_time
-from pycalc.services.limits.responses import ReadingSpeed
+from pycalc.services.limits.concurrency import ReadingSpeed
 from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
 

@@ -11,8 +11,7 @@ from pycalc import __version__
 from pycalc.db.base import Instance
 from pycalc.errors import StoreUnavailable
 from pycalc.observability.metrics import Metrics
-from pycalc.services.instances.figures import figures_of
-from pycalc.services.instances.heartbeat import Heartbeat
+from pycalc.services.instances import Heartbeat, figures_of
 from tests.harness.virtual_time import in_virtual_time, now
 from tests.harness.waiting import until
 

@@ -10,8 +10,8 @@ from pycalc.db.base import KeyUse
 from pycalc.errors import StoreUnavailable
 from pycalc.models.auth import StoredKey
 from pycalc.observability.metrics import Metrics
-from pycalc.services.accounts import key_uses
-from pycalc.services.accounts.key_uses import KeyUses, KeyUseWriter
+from pycalc.services.accounts import api_keys
+from pycalc.services.accounts.api_keys import KeyUses, KeyUseWriter
 from tests.harness.stores import USER_ID, MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ def store() -> MemoryKeyStore:
 async def test_a_key_is_noted_once_between_two_rounds(store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two writes to the store, only the first use of an API key is recorded, with time and address."""
     uses = KeyUses(store, Metrics())
-    monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
+    monkeypatch.setattr(api_keys, "now_ms", lambda: 7)
     assert uses.is_due(ADA)
     uses.note(ADA, "192.0.2.1")
     assert not uses.is_due(ADA)
@@ -49,7 +49,7 @@ async def test_a_use_is_shown_before_it_is_stored(store: MemoryKeyStore, monkeyp
     """A list of keys shows a use that is not stored yet, unless another process has stored a later one."""
     uses = KeyUses(store, Metrics())
     assert uses.latest(key(None)) == key(None)
-    monkeypatch.setattr(key_uses, "now_ms", lambda: 7)
+    monkeypatch.setattr(api_keys, "now_ms", lambda: 7)
     uses.note(ADA, "192.0.2.2")
     for stored in (None, 6):
         shown = uses.latest(key(stored))

@@ -11,8 +11,7 @@ import pytest
 import structlog
 
 from pycalc.models.auth import Principal, Role
-from pycalc.observability.logging import Format, configure_logging
-from pycalc.observability.repeats import RepeatFilter
+from pycalc.observability.logging import Format, RepeatFilter, configure_logging
 from pycalc.observability.requests import REQUEST, RequestContext, context_of, current, request_id_of, trace_of
 from tests.harness.stores import USER_ID
 

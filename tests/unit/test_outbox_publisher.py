@@ -10,7 +10,7 @@ from pycalc.db.base import DeadLetter, OutboxRow
 from pycalc.errors import StoreUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER
-from pycalc.services.events.outbox_publisher import OutboxPublisher
+from pycalc.services.events.outbox import OutboxPublisher
 from pycalc.services.events.retry_schedule import RetrySchedule
 from tests.harness.relaying import ListeningStream
 from tests.harness.stores import MemoryOutboxStore, history_row

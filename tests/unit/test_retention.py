@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from pycalc.db.base import DeletedAccount, RowSize
 from pycalc.errors import StoreUnavailable
 from pycalc.models.audit import AuditEntry
+from pycalc.models.formats import parse_age
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import first_id_of_ms, unix_ms
-from pycalc.models.times import parse_age
 from pycalc.observability.metrics import Metrics
 from pycalc.services.history.retention import BATCH, Retention, prune
 from tests.harness.stores import (

@@ -14,7 +14,7 @@ from pycalc.models.auth import Principal, Role
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.sending import PART_BYTES, ClientTooSlow, ResponseSender, in_time
-from pycalc.services.limits.responses import UNCOUNTED_BYTES, ReadingSpeed, response_memory
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES, ReadingSpeed, response_memory
 
 pytestmark = pytest.mark.anyio
 

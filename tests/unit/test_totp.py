@@ -11,7 +11,7 @@ import pytest
 from pycalc.errors import Conflict, Forbidden, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.auth import KeyRequest, Principal, Registration, Role
 from pycalc.models.scopes import KeyScope
-from pycalc.services.accounts.secret_cipher import SecretCipher
+from pycalc.services.accounts.totp import SecretCipher
 from tests.harness.authentication import Authentication, authentication
 from tests.harness.one_time_codes import code_at
 from tests.harness.stores import MemoryUserStore

@@ -8,7 +8,7 @@ import pytest
 
 from pycalc.models.events import event_of
 from pycalc.observability.tracing import NO_TRACER, Tracer, open_tracer
-from pycalc.streaming.envelope import delivery_of, headers_of
+from pycalc.streaming.base import delivery_of, headers_of
 from tests.harness.stores import history_row
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -42,7 +42,7 @@ from pycalc.services.calculations.requests import into_input
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import Plan
 from pycalc.services.limits.calculation_rate import CalculationRateLimit
-from pycalc.services.limits.responses import UNCOUNTED_BYTES
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES
 
 _BODY_SLOT_BYTES = 1024 * 1024  # a body takes one slot while it is read, and one more for each MiB
 _COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from structlog import get_logger
 
 from pycalc.errors import PycalcError
-from pycalc.models.times import Moment
+from pycalc.models.formats import Moment
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import CODINGS, TextStream

@@ -20,7 +20,7 @@ from pycalc.routers.http.headers import Header
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problem_types import responses
 from pycalc.services.calculations.idempotency import HEADER, IdempotencyKeys, Recorded, key_of
-from pycalc.services.limits.responses import UNCOUNTED_BYTES
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES
 
 REPLAYED = "Idempotency-Replayed"
 # A string of a structured field (RFC 8941 §3.3.3) without spaces, or the bare characters that many clients send.

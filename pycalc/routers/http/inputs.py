@@ -25,11 +25,10 @@ from pycalc.errors import (
 )
 from pycalc.models.json_text import pointer_step, read_json, shown
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.audit import audit_refusal
 from pycalc.routers.http.connection import body_limits
 from pycalc.routers.http.credentials import MOST_PARAMETERS
 from pycalc.routers.http.deps import caller_rules
-from pycalc.routers.http.sentences import invalid_input
+from pycalc.routers.http.problems import audit_refusal, invalid_input
 from pycalc.routers.http.session_cookie import is_foreign
 
 JSON = "application/json"

@@ -22,7 +22,13 @@ from pycalc.routers.http.connection import ClientGone, RequestBody
 from pycalc.routers.http.cors import CrossOrigin
 from pycalc.routers.http.credentials import never_stored, take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
-from pycalc.routers.http.headers import STRICT_TRANSPORT, Header, send_response, with_default_headers, with_headers
+from pycalc.routers.http.headers import (
+    STRICT_TRANSPORT,
+    Header,
+    send_response,
+    with_default_headers,
+    with_headers,
+)
 from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 from pycalc.routers.http.problems import CLIENT_GONE, bad_host, response_to

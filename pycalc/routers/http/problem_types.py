@@ -12,10 +12,10 @@ from starlette.types import Scope
 from structlog import get_logger
 
 from pycalc import errors
+from pycalc.models.formats import timestamp
 from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.json_text import LARGEST_JSON_INTEGER
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
-from pycalc.models.times import timestamp
 from pycalc.routers.http.connection import BODY_BYTES_A_SECOND, BODY_SECONDS, MAX_BODY_BYTES
 from pycalc.services.operations.numbers.gmp import text_of
 

@@ -1,21 +1,27 @@
-"""Responses to errors of the domain and of the framework, as RFC 9457 problems."""
+"""Responses to errors of the domain and of the framework, as RFC 9457 problems, and the audit log of refusals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 from structlog import get_logger
 
 from pycalc import errors
+from pycalc.errors import FieldProblem, InvalidInput
+from pycalc.models.formats import EXPECTED
+from pycalc.models.json_text import pointer_step, shown
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
-from pycalc.observability.requests import context_of, request_id_of
-from pycalc.routers.http.audit import AUDITED, audit_refusal
+from pycalc.observability.requests import context_of, header, request_id_of
 from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
+from pycalc.routers.http.credentials import KEY_PREFIX, token_of
+from pycalc.routers.http.deps import resources_of, route_of
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.problem_types import (
     FRAMEWORK,
@@ -27,11 +33,30 @@ from pycalc.routers.http.problem_types import (
     problem_body,
     raw_path_of,
 )
-from pycalc.routers.http.sentences import invalid_input
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
 
 _log = get_logger(__name__)
+
+AUDITED = frozenset({401, 403, 429})  # the statuses of refusals that are audited
+
+# What an input is called, by the first step of a validation error's location.
+_PARTS = {
+    "body": "member",
+    "query": "query parameter",
+    "path": "path parameter",
+    "header": "header field",
+    "argument": "argument",  # of a tool of language models
+}
+_SENTENCES = {
+    "missing": "{name} is missing: it is required.",
+    "extra_forbidden": "There is no {part} {name}: leave it out, or correct its name.",
+    "string_too_long": "{name} must have at most {max_length:,} characters.",
+    **dict.fromkeys(("string_type", "string_unicode"), "{name} must be a string."),
+    **dict.fromkeys(("model_attributes_type", "model_type"), "{name} must be a JSON object."),
+    EXPECTED: "{name} must be {what}.",
+}
+_OTHERWISE = "{name} is not of the documented form: see /docs for what is expected."
 
 
 def _problem(
@@ -137,3 +162,42 @@ def install_problems(app: FastAPI) -> None:
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(Exception, _unexpected)
+
+
+def audit_refusal(scope: Scope, status: int, reason: str) -> None:
+    """Write a refused request to the audit log. ``status`` is the status of its response."""
+    resources, context = resources_of(scope), context_of(scope)
+    caller, token = context.caller, token_of(scope)
+    if caller is not None:
+        credential = "key" if caller.is_key else "session"
+    elif token:  # an invalid token
+        credential = "key" if token.startswith(KEY_PREFIX) else "token"
+    else:
+        credential = "none" if header(scope, b"x-bootstrap-token") is None else "bootstrap token"
+    tried = {} if context.tried is None else {"tried": context.tried}
+    resources.refusal_log.refused(
+        caller.username if caller else None,
+        resources.addresses.of(scope),
+        status=status,
+        method=scope["method"],
+        route=route_of(scope) or "(none)",
+        reason=reason,
+        credential=credential,
+        **tried,
+    )
+
+
+def invalid_input(found: Iterable[Any]) -> InvalidInput:
+    """Return the InvalidInput for the errors that pydantic's validation has found."""
+    problems = []
+    for entry in found:
+        part, *steps = entry["loc"]
+        context, form = entry.get("ctx", {}), _SENTENCES.get(entry["type"], _OTHERWISE)
+        if not steps and entry["type"] == "missing":
+            form = "The body is missing: send a JSON object."
+        elif entry["type"] == "value_error":  # from this project's validators, whose messages follow the name
+            form = "{name} {error}."
+        name = shown(str(steps[-1])) if steps else "The body"
+        detail = form.format(name=name, part=_PARTS.get(part, "parameter"), **context)
+        problems.append(FieldProblem("".join(pointer_step(str(step)) for step in steps), detail))
+    return InvalidInput.of(*problems)

@@ -21,7 +21,7 @@ from pycalc.routers.http.negotiation import RequestConditions, byte_range, prefe
 from pycalc.routers.http.sending import PART_BYTES, DeferredResponse
 from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.compute.loop_scheduler import LoopScheduler
-from pycalc.services.limits.responses import UNCOUNTED_BYTES
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES
 
 TEXT = "text/plain"
 JSON = "application/json"

@@ -17,7 +17,7 @@ from pycalc.resources.wiring import Resources
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import send_response, with_default_headers
 from pycalc.routers.http.problems import response_to
-from pycalc.services.limits.responses import UNCOUNTED_BYTES, ReadingSpeed
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES, ReadingSpeed
 
 # Long responses go to the HTTP server in parts of this size, so that the server buffers only a few parts.
 PART_BYTES = 32 * 1024

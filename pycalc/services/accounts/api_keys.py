@@ -1,23 +1,27 @@
-"""API keys for programs: long-lived bearer tokens, stored as hashes."""
+"""API keys for programs: long-lived bearer tokens, stored as hashes, and their last uses (ADR 29)."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from time import monotonic
 
-from pycalc.db.base import KeyBearer, KeyStore
-from pycalc.errors import Forbidden, NotFound
+from structlog import get_logger
+
+from pycalc.backoff import wait_until_set
+from pycalc.db.base import KeyBearer, KeyStore, KeyUse
+from pycalc.errors import Forbidden, NotFound, PycalcError
 from pycalc.models.auth import KeyRequest, Principal, StoredKey
 from pycalc.models.ids import IdSource, now_ms
 from pycalc.models.scopes import DEFAULT_SCOPES, KeyScope, scopes_text
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import require_session
-from pycalc.services.accounts.key_uses import KeyUses
 from pycalc.services.accounts.token_cache import TokenCache
 from pycalc.services.limits.concurrency import lookup_limit
 
@@ -29,6 +33,10 @@ _MAX_PER_USER = 50
 _UNKNOWN_SECONDS = 1.0
 _MAX_UNKNOWN = 10_000
 _FORM = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
+
+_MAX_NOTED = 10_000  # keys noted between two rounds; if more keys are used, the others show an older use
+_BATCH = 200  # uses in one transaction
+_log = get_logger(__name__)
 
 
 class ApiKeys:
@@ -126,3 +134,63 @@ class ApiKeys:
     def forget_unknown(self) -> None:
         """Clear the cache of unknown keys, so that the keys of an account that was enabled work at once."""
         self._unknown.clear()
+
+
+class KeyUses:
+    """The time and address of API keys' uses, kept in memory until ``store`` writes them to the database."""
+
+    def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
+        self._store = store
+        self._noted: dict[bytes, KeyUse] = {}
+        metrics.key_uses_noted.set_function(lambda: len(self._noted))
+
+    def is_due(self, key_id: bytes) -> bool:
+        """Return whether a use of this key must be noted: no use of it is noted yet, and there is room for one."""
+        return key_id not in self._noted and len(self._noted) < _MAX_NOTED
+
+    def note(self, key_id: bytes, address: str) -> None:
+        """Note that a client with this address uses the key now."""
+        self._noted[key_id] = KeyUse(key_id, now_ms(), address)
+
+    def latest(self, key: StoredKey) -> StoredKey:
+        """Return ``key`` with its last use: the one noted in memory or, if that is later, the stored one."""
+        use = self._noted.get(key.id)
+        if use is None or (key.used_ms or 0) > use.used_ms:
+            return key
+        return replace(key, used_ms=use.used_ms, used_from=use.used_from)
+
+    async def store(self) -> None:
+        """Store the noted uses and forget them. Raises StoreUnavailable and keeps the uses that can't be stored."""
+        uses = list(self._noted.values())
+        for start in range(0, len(uses), _BATCH):
+            part = uses[start : start + _BATCH]
+            await self._store.note(part)
+            for use in part:
+                del self._noted[use.key_id]
+
+
+class KeyUseWriter:
+    """A task that stores the noted uses of API keys at intervals, and once more when it ends."""
+
+    def __init__(self, uses: KeyUses, *, seconds: float = 60.0) -> None:
+        self._uses = uses
+        self._seconds = seconds
+        self._closing = asyncio.Event()
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="key uses")
+
+    async def aclose(self) -> None:
+        """Store the remaining uses and stop. If storing fails, log the failure."""
+        self._closing.set()
+        await self._runner
+
+    async def _run(self) -> None:
+        while True:
+            last = self._closing.is_set()
+            try:
+                await self._uses.store()
+            except Exception as error:  # the next round stores them
+                trace = None if isinstance(error, PycalcError) else error
+                _log.warning("the last uses of API keys were not stored", error=str(error), exc_info=trace)
+            if last:
+                return
+            await wait_until_set(self._closing, self._seconds)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from time import time
 
@@ -17,7 +18,6 @@ from pycalc.models.auth import Principal, User
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authorization import own_account, require_session
 from pycalc.services.accounts.passwords import PasswordHasher
-from pycalc.services.accounts.secret_cipher import SecretCipher
 from pycalc.services.accounts.token_cache import TokenCache
 
 _SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
@@ -25,6 +25,10 @@ _CODE = re.compile(r"\d{6}", re.ASCII)
 _WRONG = "The code is wrong, too old or used already: send the next one."
 
 _log = get_logger(__name__)
+
+_CONTEXT = b"pycalc secret v1"
+_KEY_ID_BYTES = 4  # enough to identify a key, too few to confirm a guess of the key
+_NONCE_BYTES = 12
 
 
 def _plain(code: str) -> str:
@@ -171,3 +175,50 @@ class Totp:
             return totp.verify_and_get_timecode(code, for_time=self._clock(), valid_window=1)
         except pyotp.exceptions.OTPVerificationError:
             return None
+
+
+class SecretCipher:
+    """A cipher (AES-256-GCM) with keys derived from the password keys.
+
+    An encrypted secret is the id of its key, a random nonce, and the ciphertext. It can only be decrypted for the
+    account for which it was encrypted.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Encrypt with the first of ``keys`` and decrypt with all of them; raises ValueError if there is none."""
+        if not keys:
+            raise ValueError("at least one password key is needed")
+        self._keys = {
+            sha256(b"secret key" + key.encode()).digest()[:_KEY_ID_BYTES]: hmac.digest(key.encode(), _CONTEXT, "sha256")
+            for key in keys
+        }
+        self._newest = next(iter(self._keys))
+
+    def encrypt(self, secret: bytes, user_id: bytes) -> bytes:
+        """Return an account's secret, encrypted with the newest key."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # the first response need not wait for it
+
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return self._newest + nonce + AESGCM(self._keys[self._newest]).encrypt(nonce, secret, user_id)
+
+    def decrypt(self, encrypted: bytes, user_id: bytes) -> bytes:
+        """Return an account's secret.
+
+        Raises ValueError if its key is missing, or if the secret was changed or is of another account.
+        """
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        key_id, rest = encrypted[:_KEY_ID_BYTES], encrypted[_KEY_ID_BYTES:]
+        if key_id not in self._keys:
+            raise ValueError(f"a secret's key {key_id.hex()} is not listed in PYCALC_PASSWORD_KEYS")
+        try:
+            return AESGCM(self._keys[key_id]).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], user_id)
+        except InvalidTag:
+            raise ValueError("a secret was changed, or belongs to another account") from None
+
+    def renewed(self, encrypted: bytes, user_id: bytes) -> bytes:
+        """Return the secret encrypted with the newest key; raises ValueError as ``decrypt`` does."""
+        if encrypted.startswith(self._newest):
+            return encrypted
+        return self.encrypt(self.decrypt(encrypted, user_id), user_id)

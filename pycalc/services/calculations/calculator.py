@@ -26,13 +26,14 @@ from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.calculations.planning import (
     LONGEST_RECORDED,
+    Preview,
     Request,
     is_short,
     make_plan,
+    make_preview,
     recorded_key,
     require_size,
 )
-from pycalc.services.calculations.preview import Preview, make_preview
 from pycalc.services.calculations.result_finder import ResultFinder, result_of
 from pycalc.services.compute.computer import INLINE_SECONDS, Computer
 from pycalc.services.compute.plan import Plan

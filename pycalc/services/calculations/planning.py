@@ -14,8 +14,8 @@ from pycalc.models.json_text import json_literal, pointer_step, shown
 from pycalc.models.results import Facts
 from pycalc.services.compute.plan import BASE_MEMORY, Plan
 from pycalc.services.compute.worker import Task
-from pycalc.services.operations import CALCULATIONS
-from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Modular, Summarisable
+from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.base import VERIFIED_DIGITS, Calculable, Estimate, Modular, Summarisable
 from pycalc.services.operations.expressions.operation import Evaluate
 from pycalc.services.operations.numbers.gmp import int_of, text_of
 from pycalc.services.operations.numbers.literals import parse_integer, size_of
@@ -35,6 +35,8 @@ HANDOVER_SECONDS = 0.0005
 _MEMORY_PER_DIGIT = 8  # bytes that a plan allows for each digit of a result: twice the measured maximum of about 4
 _MOST_MEMORY = 1 << 30  # the most bytes that a plan allows for intermediate values
 _encode = JSONEncoder(separators=(",", ":")).encode
+
+_EVALUATE = Evaluate(OPERATIONS)
 
 
 class Options(NamedTuple):
@@ -244,3 +246,45 @@ def _abbreviated(operand: int | str, longest: int) -> int | str:
 
 def _invalid(name: str, detail: str) -> InvalidInput:
     return InvalidInput.of(FieldProblem(pointer_step(name), detail))
+
+
+class Preview(NamedTuple):
+    """The canonical text of an expression, and the estimate for its value.
+
+    ``call`` is a calculation with the same value: an operation's name, and its operands by their names. A client can
+    request its first and last digits (``view=summary``). It is set if the whole expression is one call of an operation
+    with summaries, and the operands are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100
+    counts as a call of ``pow``.
+    """
+
+    expression: str
+    estimate: Estimate
+    call: tuple[str, dict[str, int | str]] | None
+
+
+def make_preview(request: Request) -> Preview:
+    """Return the preview of an evaluation; raises InvalidInput, DomainError and ResultTooLarge.
+
+    If the value is too large, but the preview has a ``call`` for its first and last digits, ResultTooLarge is not
+    raised. The preview then has the estimate of the called operation.
+    """
+    _, (text,), options = request
+    expression = _EVALUATE.parse({"expression": text})
+    failure: ResultTooLarge | None = None
+    try:
+        estimate = _EVALUATE.estimate(expression, options.precision)
+    except ResultTooLarge as error:
+        failure = error
+    call = None
+    found = _EVALUATE.call(expression)
+    if found is not None and isinstance(OPERATIONS[found[0]], Summarisable):
+        name, literals = found
+        operation = OPERATIONS[name]
+        names = [parameter.name for parameter in operation.parameters]
+        args = operation.parse(dict(zip(names, literals, strict=True)))
+        call = name, operation.input(args)
+        if failure is not None:
+            estimate = operation.estimate(args, operation.default_precision)
+    elif failure is not None:
+        raise failure
+    return Preview(expression.text, estimate, call)

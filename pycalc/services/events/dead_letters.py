@@ -7,9 +7,9 @@ from typing import Literal, cast
 
 from pycalc.db.base import DeadLetterStore
 from pycalc.errors import NotFound
+from pycalc.models.formats import timestamp
 from pycalc.models.ids import text_of_id
 from pycalc.models.service import DeadLetterItem
-from pycalc.models.times import timestamp
 from pycalc.services.accounts.audit_log import AuditLog
 
 _LARGEST_NUMBER = 2**63 - 1  # the largest integer that the databases store

@@ -22,8 +22,7 @@ from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.events import retry_schedule
-from pycalc.services.events.outbox_gauges import OutboxGauges
-from pycalc.services.events.outbox_publisher import OutboxPublisher
+from pycalc.services.events.outbox import OutboxGauges, OutboxPublisher
 from pycalc.services.events.retry_schedule import RetrySchedule
 from pycalc.streaming.base import PUBLISH_SECONDS, Publisher
 

@@ -12,8 +12,7 @@ from pycalc.cache.base import CounterStore, Shared
 from pycalc.errors import LimitState, RateLimited
 from pycalc.models.limits import each_window, parse_limits
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.counters import MAX_KEYS
-from pycalc.services.limits.windows import Window, counters_of, spend_all
+from pycalc.services.limits.counters import MAX_KEYS, Window, counters_of, spend_all
 
 _MAX_LIMITS = 1_000  # the most limits that are cached by their texts
 _BLOCKS = 100  # the size of a block is the smallest limit divided by this, rounded down

@@ -6,10 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from threading import Lock
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
 from pycalc.errors import Overloaded
+from pycalc.observability.metrics import Metrics
+
+# Responses up to this size are not counted, to save time. The limit on connections bounds their memory.
+UNCOUNTED_BYTES = 64 * 1024
 
 
 class ConcurrencyLimit:
@@ -139,3 +144,21 @@ def lookup_limit(at_once: int, refused: Counter) -> QueueingLimit:
     """Return a limit on look-ups of credentials. A flood of invalid credentials must not overload the database."""
     detail = "Too many credentials are being looked up; retry in 1 s."
     return QueueingLimit(at_once, at_once + 64, 1.0, refused, detail)
+
+
+class ReadingSpeed(NamedTuple):
+    """The slowest speed at which clients may read responses: ``rate`` bytes a second, after ``seconds`` of grace."""
+
+    seconds: float
+    rate: float
+
+
+def response_memory(metrics: Metrics, total: int) -> ConcurrencyLimit:
+    """Return a limit of ``total`` bytes on the memory of long responses and long request bodies.
+
+    The memory of a response counts from before the response is built until its last byte is sent.
+    """
+    refused = metrics.requests_refused.labels("memory")
+    limit = ConcurrencyLimit(total, refused, "Too many long responses are being made or sent.")
+    metrics.response_bytes.set_function(lambda: limit.taken)
+    return limit

@@ -17,8 +17,7 @@ from pycalc.errors import Overloaded, RateLimited, TotpRequired, Unauthorized, W
 from pycalc.models.limits import parse_limit, parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.concurrency import ConcurrencyLimit
-from pycalc.services.limits.counters import MAX_KEYS
-from pycalc.services.limits.windows import Window, counters_of, spend_all
+from pycalc.services.limits.counters import MAX_KEYS, Window, counters_of, spend_all
 
 _HOUR = 3600
 _PER_ADDRESS = 10  # multiple of an account's limit, because many people may share an address

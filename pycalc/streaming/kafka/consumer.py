@@ -10,9 +10,8 @@ from typing import Any, cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from structlog import get_logger
 
-from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch
+from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch, delivery_of
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.envelope import delivery_of
 from pycalc.streaming.kafka.client import error_of
 from pycalc.streaming.kafka.driver_thread import DriverThread
 

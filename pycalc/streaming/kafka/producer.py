@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
-from pycalc.streaming.envelope import headers_of
+from pycalc.streaming.base import headers_of
 from pycalc.streaming.kafka.client import error_of
 
 SETTINGS: dict[str, Any] = {

@@ -19,7 +19,7 @@ from google.pubsub_v1 import PublisherAsyncClient, PublishRequest
 
 from pycalc.models.events import Event
 from pycalc.models.ids import text_of_id
-from pycalc.streaming.envelope import headers_of
+from pycalc.streaming.base import headers_of
 
 _AT_ONCE = 32  # concurrent requests; each has only messages of one ordering key, which is a user's id
 _MAX_MESSAGES = 1_000

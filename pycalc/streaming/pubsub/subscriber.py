@@ -11,9 +11,8 @@ from google.api_core.exceptions import DeadlineExceeded, NotFound
 from google.pubsub_v1 import PubsubMessage, ReceivedMessage, SubscriberAsyncClient, Subscription
 
 from pycalc.errors import StreamUnavailable
-from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch
+from pycalc.streaming.base import MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch, delivery_of
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.envelope import delivery_of
 from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attached, check_attached
 
 

@@ -16,11 +16,11 @@ from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.tables import idempotency_keys
 from pycalc.db.usage import SqlUsageStore
 from pycalc.models.audit import AuditEntry
+from pycalc.models.formats import parse_age
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.models.ids import IdSource
 from pycalc.models.limits import parse_bytes, parse_limits, parse_seconds
-from pycalc.models.times import parse_age
 from pycalc.models.usage import Use
 from pycalc.services.accounts.audit_log import USER_BURST, USER_ENTRIES_PER_DAY
 from pycalc.services.calculations.idempotency import problem_bytes

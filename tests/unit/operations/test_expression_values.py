@@ -20,10 +20,9 @@ from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Verified
 from pycalc.services.operations.expressions import evaluation
-from pycalc.services.operations.expressions.columns import takes_columns
 from pycalc.services.operations.expressions.enclosures import rounded
+from pycalc.services.operations.expressions.loops import polynomial_degree, takes_columns
 from pycalc.services.operations.expressions.operation import Evaluate
-from pycalc.services.operations.expressions.polynomials import polynomial_degree
 from pycalc.services.operations.fibonacci import Fibonacci
 from pycalc.services.operations.integer_operation import Integers
 

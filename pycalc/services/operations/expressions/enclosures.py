@@ -11,7 +11,7 @@ from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import UndecidedError, Value, is_exact, is_whole
 from pycalc.services.operations.numbers.gmp import mpz, text_of
-from pycalc.services.operations.numbers.rounded import Rounded
+from pycalc.services.operations.numbers.texts import Rounded
 
 _OPERATORS = {"+": operator.add, "*": operator.mul, "/": operator.truediv}
 _HALF = flint.fmpq(1, 2)

@@ -7,17 +7,18 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
-from pycalc.services.operations.expressions.columns import (
+from pycalc.services.operations.expressions.loops import (
     BLOCK,
     LEAST_TERMS,
     Column,
     ValueColumns,
     joined,
+    polynomial_degree,
+    polynomial_sum,
     takes_columns,
     varying_nodes,
 )
 from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
-from pycalc.services.operations.expressions.polynomials import polynomial_degree, polynomial_sum
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
 from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, takes_residue

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN
-from pycalc.services.operations.expressions.columns import OPERATORS, Column, ValueColumns
+from pycalc.services.operations.expressions.loops import OPERATORS, Column, ValueColumns
 from pycalc.services.operations.expressions.nodes import (
     Call,
     Chain,

@@ -12,8 +12,14 @@ from typing import Any, NamedTuple
 
 from pycalc.services.operations.expressions import costs
 from pycalc.services.operations.expressions.arithmetic import BUILT_IN, number, require_modulus
-from pycalc.services.operations.expressions.columns import BLOCK, LEAST_TERMS, takes_columns, varying_nodes
 from pycalc.services.operations.expressions.functions import LARGEST_PRIME, Function
+from pycalc.services.operations.expressions.loops import (
+    BLOCK,
+    LEAST_TERMS,
+    polynomial_degree,
+    takes_columns,
+    varying_nodes,
+)
 from pycalc.services.operations.expressions.node_sizes import NodeSizes
 from pycalc.services.operations.expressions.nodes import (
     Call,
@@ -29,7 +35,6 @@ from pycalc.services.operations.expressions.nodes import (
     exact_steps,
     has_call,
 )
-from pycalc.services.operations.expressions.polynomials import polynomial_degree
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import (
     BITS_PER_DIGIT,

@@ -12,8 +12,13 @@ from pycalc.services.operations.base import Estimate, Parameter, Stepwise
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp, int_of
 from pycalc.services.operations.numbers.literals import integer_json
-from pycalc.services.operations.numbers.primality import is_proved_prime, proof_seconds
-from pycalc.services.operations.numbers.primes import coprime_part, primes_up_to, small_factors
+from pycalc.services.operations.numbers.primes import (
+    coprime_part,
+    is_proved_prime,
+    primes_up_to,
+    proof_seconds,
+    small_factors,
+)
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SIEVED_PRIMES = gmp.primorial(1 << 15)

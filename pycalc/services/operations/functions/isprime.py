@@ -6,7 +6,7 @@ from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
-from pycalc.services.operations.numbers.primality import is_proved_prime, proof_seconds
+from pycalc.services.operations.numbers.primes import is_proved_prime, proof_seconds
 
 
 class IsPrime(IntegerOperation):

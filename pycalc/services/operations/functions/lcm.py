@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
-from pycalc.services.operations.numbers.divisors import are_coprime, gcd_seconds, text_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND
+from pycalc.services.operations.numbers.modular import are_coprime, gcd_seconds, text_seconds
 
 # The time of the verification, as a multiple of the time for the greatest common divisor.
 _VERIFICATION_FACTOR = 1.7

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pycalc.errors import DomainError
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
-from pycalc.services.operations.numbers.divisors import gcd_seconds, text_seconds
 from pycalc.services.operations.numbers.gmp import gmp, text_of
 from pycalc.services.operations.numbers.literals import LONGEST_OPERAND, shortened
+from pycalc.services.operations.numbers.modular import gcd_seconds, text_seconds
 
 _INVERSE_FACTOR = 1.3  # the time of the extended Euclidean algorithm, as a multiple of the time for a gcd
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers, digits_of_bits, value_of
 from pycalc.services.operations.numbers.gmp import gmp, text_of
-from pycalc.services.operations.numbers.primality import is_proved_prime, prime_proof_seconds
+from pycalc.services.operations.numbers.primes import is_proved_prime, prime_proof_seconds
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 _SEARCH_SECONDS: Costs = (

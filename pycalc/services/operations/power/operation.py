@@ -9,7 +9,6 @@ from typing import Any
 from pycalc.errors import DomainError, FieldProblem, InvalidInput
 from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable, parse_all
 from pycalc.services.operations.numbers import thresholds
-from pycalc.services.operations.numbers.divisors import gcd_seconds
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.literals import (
     LONGEST_OPERAND,
@@ -18,6 +17,7 @@ from pycalc.services.operations.numbers.literals import (
     key_of,
     parse_rational,
 )
+from pycalc.services.operations.numbers.modular import gcd_seconds
 from pycalc.services.operations.numbers.texts import Ends, digits_residue, inverse
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
 from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, is_trivial, power_modulo

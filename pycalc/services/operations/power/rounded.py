@@ -7,7 +7,7 @@ import re
 from pycalc.services.operations.numbers.gmp import int_of
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.literals import MAX_LITERAL, RationalLiteral
-from pycalc.services.operations.numbers.rounded import PLAIN_FROM, Rounded
+from pycalc.services.operations.numbers.texts import PLAIN_FROM, Rounded
 from pycalc.services.operations.power.rational import sign_of_power
 
 _SHORT = 20

@@ -1,1 +1,0 @@
-"""The running processes of the service: the reports that each process stores, and the list for admins."""
