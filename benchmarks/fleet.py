@@ -59,7 +59,7 @@ def fleet() -> None:
     """
     print(f"\n## The fleet: one PostgreSQL, Redis and Kafka ({ROUNDS} rounds of {SECONDS} s, medians)\n")
     print("Fibonacci numbers, one of 500 expensive, counted in Redis, recorded in PostgreSQL, published to Kafka.\n")
-    print("| each instance is asked | instances | calculations/s | calculations per CPU-second | of one's | p99 ms |")
+    print("| load of each instance | instances | calculations/s | calculations per CPU-second | of one's | p99 ms |")
     print("|---|---|---|---|---|---|")
     for load, script in LOADS.items():
         first = 0.0

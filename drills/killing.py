@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from drills.support.finding import Finding, faults
-from drills.support.follower import Follower
 from drills.support.history import compare, in_sqlite, not_counted, outbox_in_sqlite, over_http
 from drills.support.load import Ledger, Load, ask_once
+from drills.support.subscriber import Subscriber
 from pycalc.db import migrate_database
 from tests.harness.postgres import postgres
 from tests.harness.processes import alive, children
@@ -81,9 +81,9 @@ async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, in
     with service.start(access_token_seconds=A_DAY) as server:
         token, port = log_in(server), server.port
         (first,) = (await ask_once(ledger, port, token)).ids
-    load, follower = Load(ledger, token, patient=service.several), Follower(port, token, first)
+    load, subscriber = Load(ledger, token, patient=service.several), Subscriber(port, token, first)
     left_behind = 0
-    async with follower.following():
+    async with subscriber.subscribed():
         for number in range(1, rounds + 1):
             if number % _STARTS_EVERY == 0:
                 await _kill_at_start(service.environment, chance.uniform(0, _LONGEST_START))
@@ -96,15 +96,15 @@ async def _killing(service: _Service, rounds: int) -> tuple[Ledger, dict[str, in
                     left_behind += await _kill(server, ledger, wait, several=service.several)
         with service.start() as server:
             expected = set(ledger.acknowledged()) - {first}
-            await until(lambda: expected <= set(follower.told), "every event has arrived", 60)
+            await until(lambda: expected <= set(subscriber.received), "every event has arrived", 60)
             rows = list(over_http(server.url, token))
             uncounted = await not_counted(server.url, token, len(rows))
     figures = {
         "requests": len(ledger.exchanges),
         "answered 2xx": ledger.answered,
         "rows": len(rows),
-        "events received": len(follower.told),
-        "repeated events": len(follower.told) - len(set(follower.told)),
+        "events received": len(subscriber.received),
+        "repeated events": len(subscriber.received) - len(set(subscriber.received)),
     }
     wrong = {"events_not_counted_once": uncounted, "processes_left_behind": left_behind}
     return ledger, figures, {**compare(ledger, rows)._asdict(), **wrong}

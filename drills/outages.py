@@ -21,9 +21,9 @@ from time import monotonic
 
 from drills.support.connection import Connection, Unanswered, request
 from drills.support.finding import Finding, faults
-from drills.support.follower import Follower
 from drills.support.history import compare, in_sqlite, outbox_in_sqlite
 from drills.support.load import Ledger, Load, ask_once
+from drills.support.subscriber import Subscriber
 from tests.harness.servers import Server, log_in, pycalc
 from tests.harness.waiting import until
 
@@ -89,17 +89,17 @@ async def _observed(
     # Without requests for worker processes, the answers' times depend on the database, not on computations.
     load = Load(ledger, token, patient=True, workers=False)
     (first,) = (await ask_once(ledger, server.port, token)).ids
-    follower = Follower(server.port, token, first)
+    subscriber = Subscriber(server.port, token, first)
     reading = asyncio.create_task(readings.keep_reading(server.port, token))
-    async with follower.following(), load.on(server.port, _CONNECTIONS):
+    async with subscriber.subscribed(), load.on(server.port, _CONNECTIONS):
         await ledger.more_answers(_FEWEST_ANSWERS)
         with fault(server, data):
             outage.began = monotonic()
             await asyncio.sleep(seconds)
             outage.not_ready = await _status(server.port, "/readyz") == 503
         outage.ended = monotonic()
-        told = len(follower.told)
-        await until(lambda: len(follower.told) > told, "events arrive again", 60)
+        received = len(subscriber.received)
+        await until(lambda: len(subscriber.received) > received, "events arrive again", 60)
         outage.events_after = monotonic() - outage.ended
         await asyncio.sleep(max(0.0, outage.ended + 2 * _RECOVERED - monotonic()))
     reading.cancel()

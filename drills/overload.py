@@ -51,8 +51,8 @@ end
 function setup(thread) the_thread = thread end
 function done(summary)
   local errors = summary.errors
-  local function told(name) return the_thread:get(name) or 0 end
-  print("SEEN", summary.duration / 1e6, told("accepted"), told("refused"), told("others"),
+  local function count_of(name) return the_thread:get(name) or 0 end
+  print("SEEN", summary.duration / 1e6, count_of("accepted"), count_of("refused"), count_of("others"),
         errors.connect + errors.read + errors.write + errors.timeout)
 end
 """
@@ -79,7 +79,7 @@ class Seen:
         return self.accepted / self.seconds
 
     @property
-    def asked(self) -> float:
+    def answered(self) -> float:
         """Return the requests per second that were answered, with whatever status."""
         return (self.accepted + self.refused + self.others) / self.seconds
 
@@ -119,8 +119,8 @@ class Crowd:
     @staticmethod
     def end(crowd: subprocess.Popen[str]) -> Seen:
         """Wait until a crowd has finished, and return the counts of its answers."""
-        told, _ = crowd.communicate()
-        seen = next(line.split()[1:] for line in told.splitlines() if line.startswith("SEEN"))
+        output, _ = crowd.communicate()
+        seen = next(line.split()[1:] for line in output.splitlines() if line.startswith("SEEN"))
         return Seen(*map(float, seen))
 
 
@@ -150,10 +150,10 @@ async def _probed(crowd: Crowd, operand: int, seconds: float) -> Timed:
     timed, end = Timed(), monotonic() + seconds
 
     async def client(number: int) -> None:
-        connection, asked = await Connection.open(crowd.server.port), operand + number
+        connection, fresh = await Connection.open(crowd.server.port), operand + number
         while monotonic() < end:
-            asked += _PROBES
-            sent = request(crowd.path % asked, {"Authorization": f"Bearer {crowd.token}"})
+            fresh += _PROBES
+            sent = request(crowd.path % fresh, {"Authorization": f"Bearer {crowd.token}"})
             timed.note(await connection.ask(sent))
             await asyncio.sleep(_PROBE_PAUSE)
         connection.close()
@@ -184,7 +184,7 @@ def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
         f"{_TIMES:g} times the capacity offered for {seconds:g} s",
         {
             "capacity/s": peak.rate,
-            "asked/s": seen.asked,
+            "answered/s": seen.answered,
             "accepted/s": seen.rate,
             "goodput": goodput,
             "refused": seen.refused,
@@ -194,7 +194,7 @@ def overload(work: str = "inline", seconds: float = 10.0) -> Finding:
             "accepted ones' p99 ms": _percentile(probe.accepted, 99),
         },
         faults(
-            too_little_asked=seen.asked < _SENT * offered,
+            too_few_answered=seen.answered < _SENT * offered,
             too_little_goodput=goodput < _GOODPUT,
             nothing_refused=not seen.refused,
             slow_refusals=_percentile(probe.refused, 99) > _REFUSED_MS,

@@ -47,7 +47,7 @@ class _Seen:
     failed: int = 0
     slower: list[str] = field(default_factory=list)
     # The states that /readyz reports during the outage and after it.
-    told: list[str] = field(default_factory=list)
+    readiness: list[str] = field(default_factory=list)
 
 
 def redis_stops(way: str, requests: int = 1_000) -> Finding:
@@ -69,7 +69,7 @@ def redis_stops(way: str, requests: int = 1_000) -> Finding:
         {"requests": sum(map(len, seen.seconds.values())), "openings of the circuit": openings},
         faults(
             not_200=seen.failed,
-            readyz_otherwise="" if seen.told == ["degraded", "ok"] else ", ".join(seen.told),
+            readyz_otherwise="" if seen.readiness == ["degraded", "ok"] else ", ".join(seen.readiness),
             never_opened=not openings,
             slower=", ".join(seen.slower),
         ),
@@ -95,12 +95,12 @@ async def _outage(
         await _latencies_after(seen, used, _BEFORE)
         seen.slower += _slower(await _latencies_after(seen, lambda: go(server), requests))
         await asyncio.to_thread(away)
-        seen.told.append(await asyncio.to_thread(_readiness, client))
+        seen.readiness.append(await asyncio.to_thread(_readiness, client))
         seen.slower += _slower(await _latencies_after(seen, lambda: come(server), requests))
         await asyncio.to_thread(used)
     with suppress(AssertionError):  # if /readyz never says ok, the drill reports this as a fault
         await asyncio.to_thread(wait_until, lambda: _readiness(client) == "ok", "/readyz says ok", 60)
-    seen.told.append(await asyncio.to_thread(_readiness, client))
+    seen.readiness.append(await asyncio.to_thread(_readiness, client))
     return seen, await asyncio.to_thread(metric, client, "pycalc_cache_circuit_opened_total")
 
 

@@ -39,13 +39,13 @@ def retrying(rounds: int = 200) -> Finding:
         data = Path(folder)
         figures, wrong = asyncio.run(_rounds(data, rounds))
         rows = Counter(row.operand for row in in_sqlite(data / "pycalc.db"))
-    asked = rounds * _CLIENTS
+    sent = rounds * _CLIENTS
     doubled = sum(times > 1 for times in rows.values())
     return Finding(
         "kill -9, retries",
         f"{rounds} servers killed while they answered {_CLIENTS} requests with an Idempotency-Key, which were retried",
         figures,
-        faults(**wrong, rows_twice=doubled, rows_missing=asked - len(rows)),
+        faults(**wrong, rows_twice=doubled, rows_missing=sent - len(rows)),
     )
 
 

@@ -170,10 +170,10 @@ async def _stop_at_start(environment: Mapping[str, str], stops: _Stops, chance: 
 
 async def _stream_ended(port: int, token: str) -> bool:
     """Follow the event stream; return whether it ended with its last chunk (RFC 9112 §7.1) instead of being cut."""
-    asked = f"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
+    request = f"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(asked.encode())
+        writer.write(request.encode())
         received = await reader.read()
     except OSError:
         return False

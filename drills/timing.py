@@ -53,7 +53,7 @@ def timing() -> Finding:
         "timing",
         f"{_SAMPLES} requests of two kinds in random order: how often one kind takes longer than the other",
         areas,
-        faults(told_apart=", ".join(kinds for kinds, found in areas.items() if found > _LARGEST)),
+        faults(distinguishable=", ".join(kinds for kinds, found in areas.items() if found > _LARGEST)),
     )
 
 

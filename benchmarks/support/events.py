@@ -86,7 +86,7 @@ def _service(database_url: str, stream_url: str) -> Iterator[tuple[Server, Serve
 
 async def _calculate(port: int, token: str) -> int:
     """Send RATE requests per second on a fixed schedule; return how many were answered with 200."""
-    asked = request("/fibonacci/100", {"Authorization": f"Bearer {token}"})
+    sent = request("/fibonacci/100", {"Authorization": f"Bearer {token}"})
     began, answered = asyncio.get_running_loop().time(), 0
 
     async def client(number: int) -> None:
@@ -95,7 +95,7 @@ async def _calculate(port: int, token: str) -> int:
         for turn in range(SECONDS * RATE // CONNECTIONS):
             due = began + (turn * CONNECTIONS + number) / RATE
             await asyncio.sleep(due - asyncio.get_running_loop().time())
-            answer = await connection.ask(asked)
+            answer = await connection.ask(sent)
             answered += answer.status == 200
         connection.close()
 

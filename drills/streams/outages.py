@@ -32,7 +32,7 @@ class _Seen:
     drained: list[float] = field(default_factory=list)
     backlogs: list[float] = field(default_factory=list)
     # Answers of /readyz during the outage.
-    told: list[tuple[int, str, set[str]]] = field(default_factory=list)
+    readiness: list[tuple[int, str, set[str]]] = field(default_factory=list)
 
 
 def broker_stops(kind: str, seconds: float = 60.0, rounds: int = 10) -> Finding:
@@ -62,8 +62,8 @@ def broker_stops_at(where: Place, seconds: float, rounds: int) -> Finding:
             **found,
             slower=_p99_ms(away) > _RATIO * _p99_ms(calm),
             drained_too_late=sum(taken > _DRAINED_SECONDS for taken in seen.drained),
-            readyz_otherwise=str([told for told in seen.told if told[:2] != (200, "degraded")] or ""),
-            stream_not_named=sum("stream" not in told[2] for told in seen.told),
+            readyz_otherwise=str([each for each in seen.readiness if each[:2] != (200, "degraded")] or ""),
+            stream_not_named=sum("stream" not in each[2] for each in seen.readiness),
         ),
     )
 
@@ -84,7 +84,7 @@ async def _outages(where: Place, running: Scene, seconds: float, rounds: int) ->
             began = monotonic()
             await asyncio.sleep(seconds)
             seen.away.append((began, monotonic()))
-            seen.told.append(await ready(running.server))
+            seen.readiness.append(await ready(running.server))
             backlog = await asyncio.to_thread(value_of, running.server, "pycalc_outbox_backlog")
             seen.backlogs.append(backlog or 0.0)
             if ending:

@@ -47,7 +47,7 @@ class _Seen:
     # Seconds from the event's recording until it and the foreign message were dead-lettered.
     seconds: float = 0.0
     # True when the relay's ping reported the event.
-    told: bool = False
+    reported: bool = False
     # True when all other events arrived while this one was retried.
     flowed_on: bool = False
     letters: list[DeadLetter] = field(default_factory=list)
@@ -75,7 +75,7 @@ def poison_at(where: Place, seconds: float) -> Finding:
             **found,
             too_few_tries=seen.tries < retry_schedule.TRIES,
             given_up_too_early=seen.seconds < seconds,
-            ping_did_not_report=not seen.told,
+            ping_did_not_report=not seen.reported,
             rest_waited=not seen.flowed_on,
             other_letters=str(stages if stages != ["consumer", "relay"] else ""),
             requeueing_failed=seen.requeueing,
@@ -110,11 +110,11 @@ async def _poison(where: Place, running: Scene, seconds: float) -> _Seen:
 async def _await_dead_letters(running: Scene, relay: Relay, letters: SqlDeadLetterStore, seen: _Seen) -> None:
     """Wait until the refused event and the foreign message are dead-lettered, for three minutes at most."""
     began = monotonic()
-    while not seen.told and monotonic() < began + _WAIT_SECONDS:
+    while not seen.reported and monotonic() < began + _WAIT_SECONDS:
         try:
             await relay.ping()
         except StreamUnavailable:
-            seen.told = True
+            seen.reported = True
         await asyncio.sleep(0.01)
     earlier = running.ledger.acknowledged()
     await until(lambda: running.topic.missing(earlier) == 0, "all other events have arrived", _WAIT_SECONDS)

@@ -251,6 +251,6 @@ def _history_totals(server: Server, token: str) -> dict[tuple[str, str], Counter
 
 
 def _get(url: str, token: str) -> Any:
-    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(asked, timeout=60) as answer:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)

@@ -47,7 +47,7 @@ def compare(ledger: Ledger, rows: Iterable[Row]) -> Verdict:
     found = list(rows)
     by_operand = Counter(row.operand for row in found)
     ids = {row.id for row in found}
-    asked = {operand for exchange in ledger.exchanges for operand in exchange.operands}
+    requested = {operand for exchange in ledger.exchanges for operand in exchange.operands}
     refused = torn = 0
     for exchange in ledger.exchanges:
         there = sum(operand in by_operand for operand in exchange.operands)
@@ -57,7 +57,7 @@ def compare(ledger: Ledger, rows: Iterable[Row]) -> Verdict:
     return Verdict(
         lost=sum(identity not in ids for identity in ledger.acknowledged()),
         doubled=sum(times > 1 for times in by_operand.values()) + len(found) - len(ids),
-        phantom=sum(times for operand, times in by_operand.items() if operand not in asked),
+        phantom=sum(times for operand, times in by_operand.items() if operand not in requested),
         refused_but_there=refused,
         torn=torn,
     )
@@ -110,11 +110,11 @@ def _dashed(digits: str) -> str:
 
 def _get(url: str, token: str) -> Any:
     """Return the document at a URL; ask again while the service is overloaded, for a minute at most."""
-    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     end = monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code != HTTPStatus.SERVICE_UNAVAILABLE or monotonic() > end:

@@ -150,7 +150,7 @@ def test_a_deleted_admin_hears_nothing_more(client: httpx.Client, admin: Person)
         assert list(events) == []
 
 
-def test_followers_are_bounded(client: httpx.Client) -> None:
+def test_subscribers_are_bounded(client: httpx.Client) -> None:
     """A user's twenty-first event stream is refused with Retry-After."""
     person = new_person(client)
     with ExitStack() as stack:

@@ -11,26 +11,26 @@ _AGAIN_SECONDS = 0.05
 
 
 @dataclass(slots=True)
-class Follower:
+class Subscriber:
     """A client of the event stream that keeps the ids of all events received so far."""
 
     port: int
     token: str
     # The id of the last event before the first one wanted; later the id of the newest event received.
     last_id: str
-    told: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
-        """Follow the events during the ``with`` block."""
-        task = asyncio.create_task(self._follow())
+    async def subscribed(self) -> AsyncIterator[None]:
+        """Receive the events during the ``with`` block."""
+        task = asyncio.create_task(self._receive())
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait({task})
 
-    async def _follow(self) -> None:
+    async def _receive(self) -> None:
         while True:
             with suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -56,5 +56,5 @@ class Follower:
             elif line.startswith(b"data: "):
                 data = line.endswith(b"}\n")
             elif line == b"\n" and data:
-                self.told.append(identity)
+                self.received.append(identity)
                 self.last_id, data = identity, False
