@@ -94,11 +94,11 @@ class Exports:
         export_format: ExportFormat[HistoryRow],
         limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the selected calculations as the content of a file, newest first, in one or more parts.
+        """Yield the selected calculations, at most the newest ``limit`` of them, as ``records`` does.
 
-        If ``limit`` is given, yield only the newest ``limit`` calculations. ``identify`` must return the caller; it is
-        called at the start and before each part. Raises InvalidInput for a malformed cursor, Forbidden if an admin
-        loses the role meanwhile, and the errors of ``identify``, ``filter_of`` and ``records``.
+        ``identify`` must return the caller; it is called at the start and before each part. Raises InvalidInput for a
+        malformed cursor, Forbidden if an admin loses the role meanwhile, and the errors of ``identify``, ``filter_of``
+        and ``records``.
         """
         caller = await identify()
         history_filter = await filter_of(selection, caller, self._users)
@@ -124,14 +124,13 @@ class Exports:
     ) -> AsyncGenerator[bytes, None]:
         """Yield records as the content of a file, newest first, in one or more parts.
 
-        ``read(before, size)`` must return the newest records with ids below ``before``, up to ``size`` of them. If
-        ``before`` is None, ids have no bound. The first call of ``read`` gets the argument ``before`` of this method.
-        At most ``limit`` records are yielded; ``limit`` must be at least 1. ``require_rights`` is called before each
-        part, and must raise an error if the caller has lost its rights.
+        ``read(before, size)`` must return the newest records with ids below ``before``, up to ``size`` of them; None
+        is no bound. At most ``limit`` records (at least 1) are yielded. ``require_rights`` is called before each part,
+        and must raise an error if the caller has lost its rights.
 
-        Without records, the content is the header line, or empty if the format has none. A selected record that exists
-        from the start to the end of the export appears exactly once. Records made after the start are left out, except
-        those that another process commits within about 2 s of the start. No transaction is open during a yield.
+        A selected record that exists from the start to the end of the export appears exactly once. Records made after
+        the start are left out, except those that another process commits within about 2 s of the start. No transaction
+        is open during a yield.
 
         Raises QuotaExceeded if nothing is left of the quota, Overloaded above the concurrency limits, StoreUnavailable,
         and the errors of ``require_rights``. An exception after the first yield means that the export is incomplete.
@@ -147,7 +146,11 @@ class Exports:
                     await asyncio.sleep(self._pause)
                     began = self._thread_clock()
                     rows = await read(before, size)
-                    self._pause = self._pause_after(self._thread_clock() - began, len(rows))
+                    worked = self._thread_clock() - began  # processor time of the event loop's thread, for all work
+                    if len(rows) == ROWS_PER_READ:  # the shortest such read estimates the export's own part
+                        self._shortest_read = min(self._shortest_read, worked)
+                    others = worked - 2 * self._shortest_read
+                    self._pause = max(0.0, min(_PAUSE_FACTOR * others, _LONGEST_PAUSE))
                     text += "".join(map(export_format.line, rows))
                 await require_rights()
                 content = text.encode()
@@ -156,14 +159,3 @@ class Exports:
                 if len(rows) < size:
                     return
                 text, before, left = "", rows[-1].id, left - size
-
-    def _pause_after(self, worked: float, rows: int) -> float:
-        """Return the pause in seconds after a read of ``rows`` records.
-
-        The pause is proportional to the event loop's other work during the read. ``worked`` is the processor time in
-        seconds of the loop's thread during the read, for all work. The export's own part is estimated as the shortest
-        time so far of a read of ROWS_PER_READ records. Time beyond twice this estimate counts as other work.
-        """
-        if rows == ROWS_PER_READ:
-            self._shortest_read = min(self._shortest_read, worked)
-        return max(0.0, min(_PAUSE_FACTOR * (worked - 2 * self._shortest_read), _LONGEST_PAUSE))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic, perf_counter, time_ns
+from typing import NamedTuple
 
 from structlog import get_logger
 
@@ -21,9 +23,74 @@ from pycalc.models.idempotency import KeyRow
 from pycalc.observability.metrics import HistoryMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer
 from pycalc.services.history.file_monitor import FileMonitor
-from pycalc.services.history.row_queue import KEY_BYTES, ROW_BYTES, Entry, RowQueue
+
+_ROW_BYTES = 600  # the memory of a queued row, without its input and result
+_KEY_BYTES = 300  # the memory of a queued idempotency key, without its calculations' ids and problems
 
 _log = get_logger(__name__)
+
+
+class _Entry(NamedTuple):
+    """The rows of one call of ``Recorder.record``, their idempotency key, and the future that the call returned."""
+
+    rows: Sequence[HistoryRow]
+    size: int  # in bytes
+    arrived: float  # a time of ``monotonic``
+    done: asyncio.Future[None]
+    key: KeyRow | None = None
+
+
+class _RowQueue:
+    """A first-in, first-out queue of entries, bounded by the entries' rows and bytes."""
+
+    def __init__(self, max_rows: int, max_bytes: int) -> None:
+        self._max_rows, self._max_bytes = max_rows, max_bytes
+        self._entries: deque[_Entry] = deque()
+        self.rows = 0
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def fits(self, rows: int, size: int) -> bool:
+        """Return whether the queue has room for ``rows`` more rows with ``size`` bytes in total."""
+        return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
+
+    def put(self, entry: _Entry) -> None:
+        """Append an entry, whatever its size. Call ``fits`` first."""
+        self._entries.append(entry)
+        self.rows += len(entry.rows)
+        self.bytes += entry.size
+
+    def take(self, max_rows: int) -> list[_Entry]:
+        """Remove and return the oldest entries: up to ``max_rows`` rows in total, or a single entry with more rows.
+
+        The second of two entries with the same idempotency key is left for the next commit, which then rejects it.
+        """
+        batch: list[_Entry] = []
+        keys: set[bytes] = set()
+        rows = 0
+        while self._entries and (not batch or rows + len(self._entries[0].rows) <= max_rows):
+            if (key := self._entries[0].key) is not None:
+                if key.id in keys:
+                    break
+                keys.add(key.id)
+            batch.append(self._pop())
+            rows += len(batch[-1].rows)
+        return batch
+
+    def take_older(self, moment: float) -> list[_Entry]:
+        """Remove and return the entries that arrived before ``moment``, a time of ``monotonic``."""
+        older = []
+        while self._entries and self._entries[0].arrived < moment:
+            older.append(self._pop())
+        return older
+
+    def _pop(self) -> _Entry:
+        entry = self._entries.popleft()
+        self.rows -= len(entry.rows)
+        self.bytes -= entry.size
+        return entry
 
 
 class Recorder:
@@ -57,10 +124,10 @@ class Recorder:
         self._file = file
         self._max_age = max_age
         self._batch_rows = batch_rows
-        self._queue = RowQueue(max_rows, max_bytes)
+        self._queue = _RowQueue(max_rows, max_bytes)
         self._arrival = asyncio.Event()
         self._closing = False
-        self._committing: list[Entry] = []
+        self._committing: list[_Entry] = []
         self._commit_began = math.inf
         self._watching = False
         self._failing = False
@@ -74,22 +141,19 @@ class Recorder:
     def record(self, rows: Sequence[HistoryRow], key: KeyRow | None = None) -> asyncio.Future[None]:
         """Queue the rows of one request for a common transaction. Return a future that is done when they are durable.
 
-        ``key`` is the request's idempotency key, which is stored in the same transaction; None means that there is
-        none. The future raises KeysTaken if another request with the same key is recorded, earlier or in the same
-        commit.
-
-        The future raises RowsRejected if the database rejects the rows' values. It raises StoreUnavailable if their
-        commit fails, or if they have waited for ``max_age``. After these errors, the rows are not in the history. If it
-        is not known whether they are, for example because their commit still runs at ``max_age``, the future raises
-        OutcomeUnknown.
+        ``key`` is the request's idempotency key, which is stored in the same transaction. The future raises KeysTaken
+        if an earlier request with the same key is recorded, and RowsRejected if the database rejects the rows' values.
+        It raises StoreUnavailable if the commit fails, or if the rows have waited for ``max_age``. After these errors,
+        the rows are not in the history. The future raises OutcomeUnknown if it is not known whether they are, for
+        example because their commit still runs at ``max_age``.
 
         The call itself raises Overloaded if the queue is full. It raises StoreUnavailable if the running commit is
         older than ``max_age``, ``file`` has a problem, or the service is shutting down.
         """
         self.require_room(len(rows))
-        size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
+        size = sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if key is not None:
-            size += KEY_BYTES + len(key.calculations) + len(key.problems or b"")
+            size += _KEY_BYTES + len(key.calculations) + len(key.problems or b"")
         if not self._queue.fits(len(rows), size):
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
@@ -100,7 +164,7 @@ class Recorder:
             self._metrics.recorder_refused.labels("aged").inc(len(rows))
             raise self._late()
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(Entry(rows, size, now, done, key))
+        self._queue.put(_Entry(rows, size, now, done, key))
         self._arrival.set()
         return done
 
@@ -167,10 +231,9 @@ class Recorder:
             self._refuse(slow, unknown, "unknown")
         self._loop.call_later(self._max_age / 16, self._watch)
 
-    async def _commit(self, batch: list[Entry]) -> None:
+    async def _commit(self, batch: list[_Entry]) -> None:
         """Commit a batch, if possible in one transaction, and complete the future of each entry."""
         started, began_ns = perf_counter(), time_ns()
-        batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]
         keys = [entry.key for entry in batch if entry.key is not None]
         try:
@@ -190,7 +253,7 @@ class Recorder:
                 entry.done.set_result(None)
         self._committed(rows)
 
-    async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
+    async def _after_failure(self, batch: list[_Entry], error: Exception) -> None:
         """Handle the error of a batch's commit: fail the entries at fault, or all if the database is unavailable."""
         if isinstance(error, KeysTaken):
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
@@ -233,29 +296,10 @@ class Recorder:
                     self._failing = False
                     _log.info("the history can be written again")
 
-    def _refuse(self, entries: list[Entry], error: PycalcError, reason: str) -> None:
+    def _refuse(self, entries: list[_Entry], error: PycalcError, reason: str) -> None:
         """Complete the pending futures of these entries with an error, and count these entries' rows by ``reason``."""
         waiting = [entry for entry in entries if not entry.done.done()]
         for entry in waiting:
             entry.done.set_exception(error)
         if waiting:
             self._metrics.recorder_refused.labels(reason).inc(sum(len(entry.rows) for entry in waiting))
-
-
-def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
-    """Return the entries to commit. Of entries with the same idempotency key, all but the last fail with KeysTaken.
-
-    A key can appear twice in a batch after the first caller has disconnected. An INSERT of both would fail, and all
-    entries would have to be committed one by one.
-    """
-    last = {entry.key.id: entry for entry in batch if entry.key is not None}
-    if not last:
-        return batch
-    kept = []
-    for entry in batch:
-        if entry.key is None or last[entry.key.id] is entry:
-            kept.append(entry)
-        elif not entry.done.done():
-            taken = KeysTaken("A later request of this commit has the Idempotency-Key.", frozenset({entry.key.id}))
-            entry.done.set_exception(taken)
-    return kept
