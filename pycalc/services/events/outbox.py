@@ -107,33 +107,22 @@ class OutboxGauges:
             lambda: 0.0 if self._oldest_ms is None else max(0.0, time() - self._oldest_ms / 1000)
         )
 
-    def show(self, oldest: Sequence[OutboxRow], backlog: int = 0) -> None:
-        """Show ``backlog`` waiting events, and the age of the first row of ``oldest``, or 0 if ``oldest`` is empty."""
-        self._gauge.set(backlog)
-        self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
-
-    async def show_oldest(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
+    async def show(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
         """Set both gauges from the oldest rows of the outbox.
 
         Set ``more`` if the outbox may have other rows. Then all rows are counted, but only now and then, because that
-        is slow. Between two counts, and after a failed count, the number of rows is an estimate: the last count minus
-        the rows removed since, but at least ``len(oldest)``.
+        is slow: the last count is shown until the next.
         """
+        self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
         if not more:
-            self._count_due = self._clock()
-            self.show(oldest, len(oldest))
-            return
-        if (began := self._clock()) >= self._count_due:
+            self._backlog, self._count_due = 0, self._clock()
+        elif (began := self._clock()) >= self._count_due:
             try:
                 self._backlog = await self._outbox.backlog()
             except StoreUnavailable as error:  # a count that takes too long must not keep the relay from publishing
                 _log.warning("the waiting events can't be counted", error=str(error))
             self._count_due = self._clock() + max(_COUNT_SECONDS, _PAUSE_FACTOR * (self._clock() - began))
-        self.show(oldest, max(self._backlog, len(oldest)))
-
-    def note_removed(self, count: int) -> None:
-        """Subtract ``count`` deleted rows from the estimated number of rows in the outbox."""
-        self._backlog -= count
+        self._gauge.set(max(self._backlog, len(oldest)))
 
 
 async def republish(outbox: RefillableOutbox) -> AsyncIterator[int]:

@@ -36,7 +36,6 @@ _LEASE_SECONDS = 10.0  # the lease expires after this time unless its holder ren
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
-_REFRESH_SECONDS = 5.0  # between updates of the gauges during a backoff: another relay may publish meanwhile
 _OUTBOX_DRAIN_SECONDS = 1.5
 _RELEASE_SECONDS = 0.3
 
@@ -139,9 +138,9 @@ class Relay:
             self._held_until = began + _LEASE_SECONDS if acquired else 0.0
             if not renewal:
                 self._batch = min(self._batch, _FIRST_BATCH)
-            if not acquired:
-                self._gauges.show([])
-                self._schedule.clear()
+            if not acquired:  # another relay publishes now
+                await self._gauges.show([], more=False)
+                self._schedule.forget_settled([], more=False)
         return self._holds_lease
 
     async def _publish_batch(self) -> bool:
@@ -152,7 +151,6 @@ class Relay:
         entries = await self._outbox.pending(limit)
         more = len(entries) == limit
         self._schedule.forget_settled(entries, more=more)
-        await self._gauges.show_oldest(entries, more=more)
         fresh, due = self._schedule.split(entries)
         removed = await self._publish(fresh)
         if fresh:
@@ -167,9 +165,8 @@ class Relay:
             _log.warning("refused events can't be retried now", error=str(error), count=len(due))
             self._schedule.put_off()
             self._retry_batch = max(1, len(due) // _SHRINK)
-        self._gauges.note_removed(removed)
-        if not more and self._holds_lease:
-            self._gauges.show(entries if removed < len(entries) else (), len(entries) - removed)
+        if self._holds_lease:
+            await self._gauges.show(entries[: len(entries) - removed], more=more)
         return more and removed > 0
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
@@ -179,7 +176,7 @@ class Relay:
         return await self._publisher.publish(entries)
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile."""
+        """Update the gauges, and wait before the next try, with exponential backoff and full jitter."""
         self._failures += 1
         self._failed.inc()
         delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)
@@ -187,10 +184,8 @@ class Relay:
         if isinstance(error, StreamUnavailable):
             self._batch = max(1, self._batch // _SHRINK)
             await self._release_lease()  # another relay may reach its broker, or have working credentials
-        end = self._clock() + delay
-        while not self._closing.is_set() and (left := end - self._clock()) > 0:
-            with suppress(Exception):  # a failure makes only the gauges stale
-                oldest = await self._outbox.pending(1)
-                await self._gauges.show_oldest(oldest, more=bool(oldest))
-            await wait_until_set(self._closing, min(left, _REFRESH_SECONDS))
+        with suppress(Exception):  # a failure makes only the gauges stale
+            oldest = await self._outbox.pending(1)
+            await self._gauges.show(oldest, more=bool(oldest))
+        await wait_until_set(self._closing, delay)
         self._work.set()

@@ -41,10 +41,6 @@ class RetrySchedule:
         due = [entry for entry in entries if (known := self._waiting.get(entry.seq)) and known.next_try <= now]
         return fresh, due
 
-    def clear(self) -> None:
-        """Forget all rows, because another relay publishes now."""
-        self._waiting.clear()
-
     def forget(self, seqs: Iterable[int]) -> None:
         """Forget the rows with these sequence numbers, which have left the outbox."""
         for seq in seqs:

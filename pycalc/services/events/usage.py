@@ -20,7 +20,7 @@ from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import visible_user_ids
 from pycalc.services.limits.quota_keeper import QuotaKeeper
-from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
+from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
 # Failures that are older than this are forgotten. Without events, no success would follow them. The consumer retries
@@ -54,6 +54,7 @@ class UsageConsumer:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._closing = asyncio.Event()
+        self._receiving: asyncio.Future[MessageBatch] | None = None
         self._failures = 0
         self._failed_at = -inf
         self._loop = asyncio.get_running_loop()
@@ -67,6 +68,8 @@ class UsageConsumer:
     async def aclose(self) -> None:
         """Finish the current batch or cancel it after 2 s, and leave the consumer group, which may take 2 s more."""
         self._closing.set()
+        if self._receiving is not None:
+            self._receiving.cancel()  # which ends the task, unless it is processing a batch
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
             self._runner.cancel()
@@ -76,26 +79,14 @@ class UsageConsumer:
         while not self._closing.is_set():
             try:
                 async with self._stream.consume(USAGE_GROUP) as member:
-                    while not self._closing.is_set() and (batch := await self._receive(member)) is not None:
+                    while not self._closing.is_set():
+                        self._receiving = asyncio.ensure_future(member.receive())
+                        batch = await self._receiving
                         if batch.deliveries and await self._process_until_done(batch.deliveries):
                             await member.commit(batch)
                             self._failures = 0
             except Exception as error:  # after any error, uncommitted events are redelivered
                 await self._back_off(error)
-
-    async def _receive(self, member: Member) -> MessageBatch | None:
-        """Return the next batch, or None if the consumer is closed first."""
-        receiving = asyncio.ensure_future(member.receive())
-        # Retrieve an error that follows the end of the wait, so that asyncio does not log it.
-        receiving.add_done_callback(lambda done: done.cancelled() or done.exception())
-        closing = asyncio.ensure_future(self._closing.wait())
-        try:
-            await asyncio.wait({receiving, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return receiving.result() if receiving.done() else None
-        finally:
-            for task in (receiving, closing):
-                task.cancel()
-            await asyncio.wait({receiving, closing})
 
     async def _process_until_done(self, deliveries: Sequence[Delivery]) -> bool:
         """Process a batch. Retry while the database is unavailable; return False if ``aclose`` is called meanwhile."""
