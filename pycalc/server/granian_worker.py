@@ -102,8 +102,7 @@ def refuse_connections(listener: socket.socket) -> None:
 class HttpServer:
     """An HTTP server for an ASGI application on a bound socket, which the caller closes.
 
-    ``refusal`` is called for each request in the worker's thread. It returns the response that refuses the request, or
-    None to pass the request to the application. ``state`` is put into each request's scope.
+    ``refusal`` is called for each request in the worker's thread. ``state`` is put into each request's scope.
     """
 
     def __init__(
@@ -139,10 +138,7 @@ class HttpServer:
         self._signal.set()
 
     def _hand_over(self, request: Any) -> None:
-        """Refuse a request, or pass it to the event loop, or drop it if the loop has ended.
-
-        This runs in the worker's thread and must not raise.
-        """
+        """Refuse a request, or pass it to the event loop. This runs in the worker's thread and must not raise."""
         self.arrived += 1
         scope = request.scope
         scope["state"] = self._state

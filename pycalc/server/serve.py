@@ -135,7 +135,7 @@ async def listen(
     gc.enable()
     resources = state["resources"]
     total = max_connections()
-    sockets = ClientSockets(listener, 2 * total)
+    sockets = ClientSockets(listener)
     guard = ConnectionGuard(sockets, total, resources.addresses, resources.reading_speed, resources.metrics)
     guarding = asyncio.ensure_future(guard.watch())
     serving = asyncio.ensure_future(server.serve())
