@@ -31,8 +31,7 @@ _BYTES_ACKED, _NOT_SENT = 120, 144  # offsets of a uint64 and a uint32 in the ke
 class ConnectionGuard:
     """A guard that closes connections beyond an address's fair share, and connections of clients that read too slowly.
 
-    Shares are enforced only if more than half of the allowed connections are open, and not for trusted proxies. Slow
-    reading is also detected at the end of a response, which the application has sent but the client has not received.
+    Shares are enforced only if more than half of the allowed connections are open, and not for trusted proxies.
     """
 
     sockets: ClientSockets

@@ -1,7 +1,4 @@
-"""A minimal HTTP server for the metrics on a port of their own, which only Prometheus has to reach.
-
-The relay and the consumer serve nothing else, so they need not import the web server.
-"""
+"""A minimal HTTP server for the metrics on a port of their own, for processes that do not import the web server too."""
 
 from __future__ import annotations
 
@@ -28,8 +25,8 @@ async def metrics_served(
 ) -> AsyncIterator[None]:
     """Return a context in which ``GET /metrics`` is served on a port, to at most 32 clients at a time.
 
-    If the port can't be bound, the OSError names ``setting``. ``exposition`` must return the body of the response, or
-    raise Unavailable. A client that has not read the response within ``write_seconds`` is disconnected.
+    ``exposition`` must return the body of the response, or raise Unavailable. A client has ``write_seconds`` to read
+    it. If the port can't be bound, the OSError names ``setting``.
     """
     slots = asyncio.Semaphore(_MAX_CONNECTIONS)
 

@@ -1,7 +1,6 @@
 """The metrics of several server processes, summed so that they look like the metrics of one process (ADR 21).
 
-When a client asks a server process for metrics, the process requests them from the supervisor. The supervisor requests
-them from all processes.
+The process that a client asks for metrics requests them from the supervisor, which requests them from all processes.
 """
 
 from __future__ import annotations
@@ -46,9 +45,8 @@ class Totals:
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add metrics in Prometheus' text format to the combined ones.
+        """Add metrics in Prometheus' text format; of a process that has ``ended``, only what is cumulative.
 
-        If the process has ``ended``, add only its counters, histograms and summaries, with their creation times.
         Metrics are summed, except for some gauges, of which the maximum or the minimum is taken.
         """
         for family in text_string_to_metric_families(exposition.decode()):
@@ -81,7 +79,7 @@ class Totals:
 class ProcessMetrics:
     """The summed metrics of all server processes, including the counters of processes that have ended.
 
-    The sum of a counter never falls while the service runs, because Prometheus would interpret a fall as a reset.
+    So the sum of a counter never falls, which Prometheus would interpret as a reset.
     """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:

@@ -88,8 +88,8 @@ def separate_metrics_port(settings: Settings, exposition: Exposition) -> Abstrac
 def print_banner(settings: Settings, token: str | None) -> None:
     """Print the service's addresses and, if there is a bootstrap token, how to register the first admin with it.
 
-    ``token`` is the bootstrap token if it was just created, or None. It is printed only at a terminal, because any
-    other output may end in a log. In all other cases, the path of the token's file is printed, if the file exists.
+    ``token``, which was just created, is printed only at a terminal, because any other output may end in a log.
+    Otherwise the path of the token's file is printed, if the file exists.
     """
     at = f"http://{authority(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
@@ -113,10 +113,9 @@ def print_banner(settings: Settings, token: str | None) -> None:
 async def listen(
     listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
 ) -> None:
-    """Serve requests until ``stop`` is set, then finish the accepted requests, for at most 6.5 s.
+    """Serve requests until ``stop`` is set, then finish the accepted ones: computations for 5 s, the rest for 6.5 s.
 
-    Their computations are stopped after 5 s. If the listener is ``shared``, it belongs to the supervisor, which stops
-    new connections itself. Raises OSError if the server ends before ``stop`` is set.
+    The supervisor stops new connections to a ``shared`` listener. Raises OSError if the server ends by itself.
     """
     draining = asyncio.Event()
 

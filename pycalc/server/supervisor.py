@@ -63,10 +63,9 @@ async def _supervise(settings: Settings) -> None:
 
 
 async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
-    """Run one server process on the shared listening socket, and replace it when it dies.
+    """Run one server process on the shared listening socket until ``stop`` is set, and replace it when it dies.
 
-    Raises OSError if the process ends by itself within 5 s, unless one before it has run for 5 s. Raises OSError too if
-    the process has an unexpected exit status after ``stop`` was set.
+    Raises OSError for an unexpected exit status after ``stop``, or if the process ends before any has run for 5 s.
     """
     settled, failures = False, 0
     while not stop.is_set():

@@ -19,12 +19,10 @@ from pycalc.streaming.base import Publisher
 
 _log = get_logger(__name__)
 
-# The database reads the whole outbox to count its rows. So the time from one count to the next is at least a second,
-# and at least this multiple of the time that the count took.
-_COUNT_SECONDS = 1.0
-_PAUSE_FACTOR = 20
-# The database keeps the ids of counted events for 14 days. Beyond that, an event that is published again would count
-# twice. The difference is more than the clocks of two hosts may differ by.
+_COUNT_SECONDS = 1.0  # the shortest time between two counts of the outbox, which read all of its rows
+_PAUSE_FACTOR = 20  # and the time between them is at least this multiple of what the count took
+# Beyond the 14 days for which the ids of counted events are kept, an event would count twice. A day is more than the
+# clocks of two hosts may differ by.
 AGE = timedelta(days=13)
 _BATCH = 1_000
 
@@ -46,8 +44,8 @@ class OutboxPublisher:
     async def publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish the events of rows. Return how many rows left the outbox, as published events or as dead letters.
 
-        Raises StreamUnavailable if it is not certain that the stream has stored all events. Raises StoreUnavailable if
-        the rows can't be deleted or kept as dead letters.
+        Raises StreamUnavailable if the stream may not have stored all events, and StoreUnavailable if the rows can't be
+        deleted or kept as dead letters.
         """
         # While the outbox can't be written, repeat only the deletion, because each repetition would publish duplicates.
         unsent = entries
@@ -90,10 +88,9 @@ class OutboxPublisher:
 
 
 class OutboxGauges:
-    """The gauges of the outbox, which are normally 0 in a relay that does not hold the lease.
+    """The gauges of the outbox, which are 0 in a relay without the lease, except while it waits after a failure.
 
-    While a relay waits after a failure, its gauges show the state of the outbox even without the lease. So several
-    relays may count the same rows, and dashboards show the maximum of all relays.
+    So several relays may count the same rows, and dashboards show the maximum of all relays.
     """
 
     def __init__(self, outbox: OutboxStore, metrics: EventMetrics, clock: Callable[[], float]) -> None:
@@ -108,11 +105,7 @@ class OutboxGauges:
         )
 
     async def show(self, oldest: Sequence[OutboxRow], *, more: bool) -> None:
-        """Set both gauges from the oldest rows of the outbox.
-
-        Set ``more`` if the outbox may have other rows. Then all rows are counted, but only now and then, because that
-        is slow: the last count is shown until the next.
-        """
+        """Set both gauges from the oldest rows. If there may be ``more``, count all rows, but seldom: that is slow."""
         self._oldest_ms = unix_ms_of_id(oldest[0].row.id) if oldest else None
         if not more:
             self._backlog, self._count_due = 0, self._clock()
@@ -128,9 +121,8 @@ class OutboxGauges:
 async def republish(outbox: RefillableOutbox) -> AsyncIterator[int]:
     """Put the lost events of the last 13 days back into the outbox. Yield their number after each transaction.
 
-    An event is lost if it is neither in the outbox, nor counted, nor a dead letter. This includes an event that was
-    published a moment ago: consumers see it twice, with the same id. Raises StoreUnavailable if the database does not
-    answer.
+    An event is lost if it is neither in the outbox, nor counted, nor a dead letter. An event that was published a
+    moment ago seems lost: consumers see it twice, with the same id. Raises StoreUnavailable.
     """
     last: bytes | None = first_id_of_ms(now_ms() - AGE // timedelta(milliseconds=1))
     while last is not None:

@@ -1,9 +1,8 @@
-"""The relay, which publishes the outbox's events to the stream at least once, in the order of their commits.
+"""The relay, which publishes the outbox's events to the stream at least once, in the order of their commits (ADR 5).
 
-The relay reads rows, publishes their events and only then deletes the rows. After a crash before the deletion, the
-events are published again, with the same ids. While the stream is down, the rows stay in the outbox. Of several relays
-on one database, only the holder of the lease publishes, so that each user's events stay in order. An event that the
-stream refuses is retried, without delaying later events, and becomes a dead letter after several refusals (ADR 5).
+It deletes rows only after publishing their events: after a crash in between, these are published again, with the same
+ids. Of several relays on one database, only the holder of the lease publishes, so that each user's events stay in
+order. An event that the stream refuses is retried, without delaying later events, and becomes a dead letter in the end.
 """
 
 from __future__ import annotations
@@ -57,10 +56,7 @@ class Relay:
         backoff: Callable[[Exception, int, float], float] = backoff_after,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Start the task. ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
-
-        An event that the stream refuses is retried for at least ``try_seconds`` before it becomes a dead letter.
-        """
+        """Start the task. A refused event is retried for at least ``try_seconds`` before it becomes a dead letter."""
         self._outbox = outbox
         self._shared = shared
         self._backoff = backoff

@@ -37,7 +37,7 @@ _log = get_logger(__name__)
 class UsageConsumer:
     """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
-    After a crash between these two steps, the stream delivers the batch again, but no event counts twice (ADR 17).
+    After a crash in between, the stream delivers the batch again, but no event counts twice (ADR 17).
     """
 
     def __init__(
@@ -164,8 +164,7 @@ class UsageReader:
     ) -> str:
         """Return a UsageReport as JSON for ``since`` <= day < ``until``, with the state of the caller's quotas.
 
-        The report has at most MAX_ITEMS totals, those of the newest days. Raises the errors of ``visible_user_ids``,
-        such as Forbidden for another user's totals.
+        It has at most MAX_ITEMS totals, those of the newest days. Raises the errors of ``visible_user_ids``.
         """
         selection = UsageFilter(
             user_ids=await visible_user_ids(self._users, caller, user),

@@ -112,10 +112,9 @@ class Recorder:
     ) -> None:
         """Start the task. ``committed`` is called with the rows of each commit.
 
-        The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. New rows are refused while ``file`` has a
-        problem. A row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows; a call of
-        ``record`` with more rows gets a commit of its own. If the database fails, it is probed every ``probe_seconds``
-        until a write succeeds.
+        A row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows; a call of ``record``
+        with more gets a commit of its own. New rows are refused while ``file`` has a problem. If the database fails, it
+        is probed every ``probe_seconds`` until a write succeeds.
         """
         self._history = history
         self._tracer = tracer

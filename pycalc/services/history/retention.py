@@ -63,9 +63,8 @@ def _weight(characters: int) -> int:
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     """Delete calculations older than ``age``. Yield the number of deleted rows after each transaction.
 
-    The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
-    dead letter is kept too. Raises StoreUnavailable if the database does not answer, or if its clock and this host's
-    differ by more than a minute.
+    The first calculation with an unpublished event is kept, and all later ones, and those whose event is a dead letter.
+    Raises StoreUnavailable, also if the database's clock and this host's differ by more than a minute.
     """
     before = first_id_of_ms(await _ms_before(history, age))
     while gone := await history.prune(before, BATCH):
