@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import suppress
 from time import monotonic
 from typing import cast
 
@@ -23,7 +23,7 @@ from pycalc.routers.http.headers import with_headers
 from pycalc.routers.http.middleware import Application
 from pycalc.server.connections import ClientSockets, ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, open_port, refuse_connections
-from pycalc.server.metrics_port import Exposition, metrics_served
+from pycalc.server.metrics_port import metrics_served
 from pycalc.server.signals import block, watch
 from pycalc.server.supervisor_channel import SupervisorChannel
 from pycalc.services.accounts.bootstrap import TOKEN_FILE
@@ -72,17 +72,10 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 supervisor.respond, metrics.of_all = own_metrics, supervisor.request
                 await listen(listener, app, state, stop, shared=True)
                 return
-            async with separate_metrics_port(settings, metrics.exposition):
+            async with metrics_served(settings.host, settings.metrics_port, metrics.exposition):
                 open_port(listener)  # the worker listens only after the banner, with a longer backlog
                 print_banner(settings, state["resources"].bootstrap_token)
                 await listen(listener, app, state, stop, shared=False)
-
-
-def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return a context in which PYCALC_METRICS_PORT, if it is set, serves the metrics."""
-    if settings.metrics_port is None:
-        return nullcontext()
-    return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
 
 
 def print_banner(settings: Settings, token: str | None) -> None:

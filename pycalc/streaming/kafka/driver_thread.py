@@ -18,10 +18,9 @@ class ThreadClosed(RuntimeError):
 
 
 class DriverThread:
-    """A daemon thread that runs blocking calls one after the other, off the event loop.
+    """A daemon thread that runs blocking calls one after the other.
 
-    It replaces an executor, because Python joins the threads of executors at exit: a call that hangs would keep the
-    process alive.
+    Python joins the threads of executors at exit, so a call that hangs would keep the process alive.
     """
 
     def __init__(self, name: str) -> None:

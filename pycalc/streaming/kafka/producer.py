@@ -62,9 +62,8 @@ class KafkaProducer:
         """Send one or more events, and return when the broker has stored or refused each of them, without a time limit.
 
         Raises KafkaException for an error that no event has caused, such as a missing permission, and BufferError if
-        the driver's queue is full.
-        Discard the producer after an exception, a cancellation or an error of the broker, because it could still send
-        later events of its queue.
+        the driver's queue is full. Discard the producer after an exception, a cancellation or an error of the broker,
+        because it could still send later events of its queue.
         """
         outcome, all_reported, loop = Outcome({}, {}), asyncio.Event(), asyncio.get_running_loop()
         reported: list[bytes] = []

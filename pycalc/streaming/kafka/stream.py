@@ -65,8 +65,7 @@ class KafkaStream:
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """Return a context in which this process is a member of the consumer group ``{topic}-{group}-{topic id}``.
 
-        A topic that is deleted and created again has a new id, unless the cluster has no topic ids. With a new id the
-        group is new too, so that an offset of the old topic never applies to the new one.
+        A topic that was created anew has a new group too, so that an offset of the old topic never applies to it.
         """
         await self._topic.ensure()
         identity = await self._topic.identity()

@@ -1,7 +1,6 @@
 """The connection to Pub/Sub: the channel, the error mapping, and the topic with its subscriptions.
 
-The connection uses the asynchronous API clients of google-cloud-pubsub. The library's high-level publisher would start
-a thread for each ordering key in each batch, and retry without a limit (ADR 14).
+It uses the library's asynchronous API clients, because its publisher starts a thread for each key and batch (ADR 14).
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def pubsub_errors(metrics: EventMetrics) -> BrokerErrors:
 
 
 def attached(subscription: Subscription) -> bool:
-    """Return False if the topic of a subscription had been deleted when the subscription was read, else True."""
+    """Return False if the topic of a subscription was deleted."""
     return bool(subscription.topic != "_deleted-topic_")
 
 
@@ -106,18 +105,16 @@ class Connection:
             await self._clients.channel.close()
 
     async def ensure(self) -> None:
-        """Check that the topic and the usage consumers' subscription exist, or create them if the options allow this.
+        """Check that the topic and the usage consumers' subscription exist, as ``subscription`` does, and are attached.
 
-        The subscription must exist before the first publish, because Pub/Sub keeps a message only for existing
-        subscriptions. Raises GoogleAPIError or GoogleAuthError if a call fails or the topic was deleted.
+        Pub/Sub keeps a message only for existing subscriptions, so call this before the first publish.
         """
         check_attached(await self.subscription(USAGE_GROUP))
 
     async def subscription(self, group: str) -> Subscription:
         """Return the subscription of a group. Create a missing subscription and its topic if the options allow this.
 
-        Without the right to read the subscription, assume that it exists. Raises GoogleAPIError or GoogleAuthError if a
-        call fails or a missing subscription may not be created.
+        Without the right to read it, assume that it exists. Raises GoogleAPIError or GoogleAuthError.
         """
         clients = await self.clients()
         name = self._options.subscription(group)

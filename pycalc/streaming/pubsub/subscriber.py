@@ -19,9 +19,7 @@ from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attache
 class Intervals(NamedTuple):
     """Time limits and intervals of a member of a consumer group, in seconds."""
 
-    # Longer than Pub/Sub takes to answer an empty pull. A pull that is cancelled earlier may lose messages until their
-    # lease ends.
-    pull: float = 60.0
+    pull: float = 60.0  # longer than an empty pull: messages of a cancelled one are lost until their lease ends
     detached_pull: float = 2.0  # the limit of a pull after the topic was deleted: only redelivered messages can arrive
     check: float = 3.0  # how often to check that a silent subscription still exists
     extend: float = ACK_SECONDS / 3
@@ -73,9 +71,8 @@ class PubSubMember:
             self._errors.answered()
             self._leases.append(lease)
         name = self._subscription.name
-        return MessageBatch(
-            [delivery_of(each.message.data, f"{name} {each.message.message_id}") for each in messages], lease
-        )
+        deliveries = [delivery_of(each.message.data, f"{name} {each.message.message_id}") for each in messages]
+        return MessageBatch(deliveries, lease)
 
     async def commit(self, batch: MessageBatch) -> None:
         lease = cast("_Lease", batch.position)
@@ -88,10 +85,7 @@ class PubSubMember:
                     await self._client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
 
     async def aclose(self) -> None:
-        """Cancel the running pull, and return all uncommitted messages to the group.
-
-        If Pub/Sub does not answer within 3 s, the messages return to the group when their leases expire.
-        """
+        """Cancel the pull, and return all uncommitted messages to the group, in 3 s or when their leases expire."""
         self._extending.cancel()
         await asyncio.wait({self._extending})
         uncommitted = [lease.ack_ids for lease in self._leases]
@@ -118,7 +112,7 @@ class PubSubMember:
         )
 
     async def _check(self) -> None:
-        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not reveal."""
+        """Raise GoogleAPIError if the subscription or its topic was deleted: an empty pull does not show it."""
         if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
             return
         self._checked = monotonic()
