@@ -119,8 +119,7 @@ class _Kind(NamedTuple):
     logger: str
     event: str
     since: float
-    written: int
-    suppressed: int
+    times: int
 
 
 class RepeatFilter(logging.Filter):
@@ -150,13 +149,12 @@ class RepeatFilter(logging.Filter):
                 if len(self._kinds) < _KEPT and self._clock() < oldest.since + self._seconds:
                     break
                 expired.append(self._kinds.popitem(last=False)[1])
-            kind = self._kinds.get(key) or _Kind(record.name, event, self._clock(), 0, 0)
-            wanted = kind.written < self._most
-            self._kinds[key] = kind._replace(written=kind.written + wanted, suppressed=kind.suppressed + (not wanted))
+            kind = self._kinds.get(key) or _Kind(record.name, event, self._clock(), 0)
+            self._kinds[key] = kind._replace(times=kind.times + 1)
         for old in expired:
-            if old.suppressed:
-                get_logger(old.logger).warning("identical records suppressed", of=old.event, suppressed=old.suppressed)
-        return wanted
+            if (suppressed := old.times - self._most) > 0:
+                get_logger(old.logger).warning("identical records suppressed", of=old.event, suppressed=suppressed)
+        return kind.times < self._most
 
 
 def _identity(record: logging.LogRecord) -> tuple[str, int]:

@@ -56,13 +56,13 @@ class UsageConsumer:
         self._closing = asyncio.Event()
         self._receiving: asyncio.Future[MessageBatch] | None = None
         self._failures = 0
-        self._failed_at = -inf
+        self._failing_until = -inf
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
         """Raise StreamUnavailable if the task has ended, or has failed twice in a row and within the last 40 s."""
-        if self._runner.done() or (self._failures > 1 and not self._recovered()):
+        if self._runner.done() or (self._failures > 1 and self._loop.time() < self._failing_until):
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
@@ -138,17 +138,14 @@ class UsageConsumer:
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try, with exponential backoff and full jitter."""
-        self._failures = 1 if self._recovered() else self._failures + 1
-        self._failed_at = self._loop.time()
+        now = self._loop.time()
+        self._failures = self._failures + 1 if now < self._failing_until else 1
+        self._failing_until = now + _RECOVERY_SECONDS
         self._metrics.consumer_failures.inc()
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events were not consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
         await wait_until_set(self._closing, delay)
-
-    def _recovered(self) -> bool:
-        """Return whether there was no failure in the last 40 s."""
-        return self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
 
 
 class UsageReader:

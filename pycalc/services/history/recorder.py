@@ -41,10 +41,9 @@ class _Entry(NamedTuple):
 
 
 class _RowQueue:
-    """A first-in, first-out queue of entries, bounded by the entries' rows and bytes."""
+    """A first-in, first-out queue of entries, with the sums of their rows and bytes."""
 
-    def __init__(self, max_rows: int, max_bytes: int) -> None:
-        self._max_rows, self._max_bytes = max_rows, max_bytes
+    def __init__(self) -> None:
         self._entries: deque[_Entry] = deque()
         self.rows = 0
         self.bytes = 0
@@ -52,12 +51,8 @@ class _RowQueue:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def fits(self, rows: int, size: int) -> bool:
-        """Return whether the queue has room for ``rows`` more rows with ``size`` bytes in total."""
-        return self.rows + rows <= self._max_rows and self.bytes + size <= self._max_bytes
-
     def put(self, entry: _Entry) -> None:
-        """Append an entry, whatever its size. Call ``fits`` first."""
+        """Append an entry."""
         self._entries.append(entry)
         self.rows += len(entry.rows)
         self.bytes += entry.size
@@ -123,7 +118,9 @@ class Recorder:
         self._file = file
         self._max_age = max_age
         self._batch_rows = batch_rows
-        self._queue = _RowQueue(max_rows, max_bytes)
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._queue = _RowQueue()
         self._arrival = asyncio.Event()
         self._closing = False
         self._committing: list[_Entry] = []
@@ -153,7 +150,7 @@ class Recorder:
         size = sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if key is not None:
             size += _KEY_BYTES + len(key.calculations) + len(key.problems or b"")
-        if not self._queue.fits(len(rows), size):
+        if self._queue.rows + len(rows) > self._max_rows or self._queue.bytes + size > self._max_bytes:
             self._metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
         if self._closing or self._runner.done():

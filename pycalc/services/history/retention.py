@@ -200,12 +200,11 @@ class Retention:
 
     async def _trim_all(self) -> None:
         self._recorded.clear()  # this pass measures every user; clearing bounds the counters
-        user_id: bytes | None = bytes(16)
-        while user_id is not None:
-            user_id = await self._history.user_after(user_id)
-            if user_id is not None:
-                await self._trim(user_id)
-                await self._pause(_READ_PAUSE_SECONDS)
+        user_id = bytes(16)
+        while (following := await self._history.user_after(user_id)) is not None:
+            user_id = following
+            await self._trim(user_id)
+            await self._pause(_READ_PAUSE_SECONDS)
 
     async def _forget_accounts(self) -> None:
         """Erase or anonymise the history of each deleted account, and release names whose reservation has ended."""

@@ -12,8 +12,7 @@ from structlog import get_logger
 
 from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch, delivery_of
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.kafka.client import error_of
-from pycalc.streaming.kafka.driver_thread import DriverThread
+from pycalc.streaming.kafka.client import DriverThread, error_of
 
 SETTINGS: dict[str, Any] = {
     "enable.auto.commit": False,

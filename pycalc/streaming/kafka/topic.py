@@ -12,8 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 from structlog import get_logger
 
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.kafka.client import error_of, settings
-from pycalc.streaming.kafka.driver_thread import DriverThread, ThreadClosed
+from pycalc.streaming.kafka.client import DriverThread, ThreadClosed, error_of, settings
 from pycalc.streaming.kafka.options import KafkaOptions
 
 _STEP_SECONDS = 0.05
