@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from time import time, time_ns
 
@@ -27,19 +28,17 @@ AGE = timedelta(days=13)
 _BATCH = 1_000
 
 
+@dataclass(eq=False)
 class OutboxPublisher:
     """A publisher of rows of the outbox. Events that the stream refuses are entered in the retry schedule."""
 
-    def __init__(
-        self, outbox: OutboxStore, stream: Publisher, metrics: EventMetrics, schedule: RetrySchedule, tracer: Tracer
-    ) -> None:
-        self._outbox = outbox
-        self._stream = stream
-        self._metrics = metrics
-        self._schedule = schedule
-        self._tracer = tracer
-        # The ids of published events whose rows could not be deleted, by the rows' sequence numbers.
-        self._unremoved: dict[int, bytes] = {}
+    outbox: OutboxStore
+    stream: Publisher
+    metrics: EventMetrics
+    schedule: RetrySchedule
+    tracer: Tracer
+    # The ids of published events whose rows could not be deleted, by the rows' sequence numbers.
+    _unremoved: dict[int, bytes] = field(default_factory=dict, init=False)
 
     async def publish(self, entries: Sequence[OutboxRow]) -> int:
         """Publish the events of rows. Return how many rows left the outbox, as published events or as dead letters.
@@ -56,20 +55,20 @@ class OutboxPublisher:
         if unsent:
             began_ns = time_ns()
             try:
-                await self._stream.publish([event_of(entry.row) for entry in unsent])
+                await self.stream.publish([event_of(entry.row) for entry in unsent])
             except EventsRefused as error:
                 reasons = error.refused
-                if not self._schedule:  # log once for a burst of refusals
+                if not self.schedule:  # log once for a burst of refusals
                     examples = sorted(set(reasons.values()))[:5]
                     _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
-            if self._tracer.on:
-                record_each(self._tracer, "publish", "send", (entry.row.traceparent for entry in unsent), began_ns)
-            self._metrics.events_published.inc(len(unsent) - len(reasons))
-            given_up = self._schedule.settle(unsent, reasons)
+            if self.tracer.on:
+                record_each(self.tracer, "publish", "send", (entry.row.traceparent for entry in unsent), began_ns)
+            self.metrics.events_published.inc(len(unsent) - len(reasons))
+            given_up = self.schedule.settle(unsent, reasons)
         published = {entry.seq: entry.row.id for entry in entries if entry.row.id not in reasons}
         self._unremoved |= published
         if published:
-            await self._outbox.remove(list(published))
+            await self.outbox.remove(list(published))
             # If an earlier batch was larger, rows after this batch are published too.
             last = entries[-1].seq
             self._unremoved = {seq: row_id for seq, row_id in self._unremoved.items() if seq > last}
@@ -80,9 +79,9 @@ class OutboxPublisher:
                 for seq, row in entries
                 if seq in given_up
             }
-            await self._outbox.dead_letter(dead_letters)
-            self._schedule.forget(given_up)
-            self._metrics.dead_letters.labels("relay").inc(len(dead_letters))
+            await self.outbox.dead_letter(dead_letters)
+            self.schedule.forget(given_up)
+            self.metrics.dead_letters.labels("relay").inc(len(dead_letters))
             _log.error("events dead-lettered", count=len(dead_letters), reasons=sorted(set(given_up.values()))[:5])
         return len(published) + len(given_up)
 

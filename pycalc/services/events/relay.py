@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from time import monotonic
 from uuid import uuid4
 
@@ -41,32 +42,27 @@ _RELEASE_SECONDS = 0.3
 _log = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class Relay:
     """A task that publishes the outbox's events. If other processes add events (``shared``), it reads at intervals."""
 
-    def __init__(
-        self,
-        outbox: OutboxStore,
-        stream: Publisher,
-        metrics: EventMetrics,
-        *,
-        shared: bool = False,
-        try_seconds: float = retry_schedule.SECONDS,
-        tracer: Tracer = NO_TRACER,
-        backoff: Callable[[Exception, int, float], float] = backoff_after,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        """Start the task. A refused event is retried for at least ``try_seconds`` before it becomes a dead letter."""
-        self._outbox = outbox
-        self._shared = shared
-        self._backoff = backoff
-        self._clock = clock
-        self._failed = metrics.relay_failures
+    outbox: OutboxStore
+    stream: Publisher
+    metrics: EventMetrics
+    _: KW_ONLY
+    shared: bool = False
+    try_seconds: float = retry_schedule.SECONDS  # a refused event is retried at least this long
+    tracer: Tracer = NO_TRACER
+    backoff: Callable[[Exception, int, float], float] = backoff_after  # returns the seconds to wait after an error
+    clock: Callable[[], float] = monotonic
+
+    def __post_init__(self) -> None:
+        """Start the task."""
         self._owner = uuid4().bytes
         self._held_until = 0.0  # when this relay's lease expires, by its own clock
-        self._gauges = OutboxGauges(outbox, metrics, clock)
-        self._schedule = RetrySchedule(try_seconds, clock)
-        self._publisher = OutboxPublisher(outbox, stream, metrics, self._schedule, tracer)
+        self._gauges = OutboxGauges(self.outbox, self.metrics, self.clock)
+        self._schedule = RetrySchedule(self.try_seconds, self.clock)
+        self._publisher = OutboxPublisher(self.outbox, self.stream, self.metrics, self._schedule, self.tracer)
         self._work = asyncio.Event()
         self._work.set()  # an earlier process may have left events in the outbox
         self._closing = asyncio.Event()
@@ -76,15 +72,15 @@ class Relay:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
         # An outbox that is not shared has no other relay, so an idle relay lets its lease expire. A scrape in another
         # thread may call the function at once, so this comes last.
-        metrics.relay_leading.set_function(lambda: self._holds_lease or not (shared or self._runner.done()))
+        self.metrics.relay_leading.set_function(lambda: self._holds_lease or not (self.shared or self._runner.done()))
 
     @property
     def _holds_lease(self) -> bool:
-        return self._held_until > self._clock()
+        return self._held_until > self.clock()
 
     def wake(self) -> None:
         """Tell the relay that the outbox has new rows. A relay on standby leaves them to the holder of the lease."""
-        if self._holds_lease or not self._shared:
+        if self._holds_lease or not self.shared:
             self._work.set()
 
     async def ping(self) -> None:
@@ -107,11 +103,11 @@ class Relay:
         """Release the lease to other relays. Ignore a failure, because the lease expires by itself."""
         self._held_until = 0.0
         with suppress(Exception):
-            await self._outbox.release(self._owner)
+            await self.outbox.release(self._owner)
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            poll = (_POLL_SECONDS if self._holds_lease else _STANDBY_SECONDS) if self._shared else None
+            poll = (_POLL_SECONDS if self._holds_lease else _STANDBY_SECONDS) if self.shared else None
             await wait_until_set(self._work, _STANDBY_SECONDS if self._schedule else poll)
             self._work.clear()
             try:
@@ -127,10 +123,10 @@ class Relay:
 
     async def _lead(self, seconds: float = _RENEW_BELOW_SECONDS) -> bool:
         """Acquire the lease, or renew it if it expires within ``seconds``. Return whether this relay holds it."""
-        began = self._clock()  # read before the call, so that the lease ends here before it ends in the database
+        began = self.clock()  # read before the call, so that the lease ends here before it ends in the database
         if self._held_until - began < seconds:
             renewal = began < self._held_until
-            acquired = await self._outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
+            acquired = await self.outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
             self._held_until = began + _LEASE_SECONDS if acquired else 0.0
             if not renewal:
                 self._batch = min(self._batch, _FIRST_BATCH)
@@ -144,7 +140,7 @@ class Relay:
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
-        entries = await self._outbox.pending(limit)
+        entries = await self.outbox.pending(limit)
         more = len(entries) == limit
         self._schedule.forget_settled(entries, more=more)
         fresh, due = self._schedule.split(entries)
@@ -157,7 +153,7 @@ class Relay:
             if due:
                 self._retry_batch = min(_BATCH, _GROW * self._retry_batch)
         except StreamUnavailable as error:  # postpones only the retries
-            self._failed.inc()
+            self.metrics.relay_failures.inc()
             _log.warning("refused events can't be retried now", error=str(error), count=len(due))
             self._schedule.put_off()
             self._retry_batch = max(1, len(due) // _SHRINK)
@@ -174,14 +170,14 @@ class Relay:
     async def _back_off(self, error: Exception) -> None:
         """Update the gauges, and wait before the next try, with exponential backoff and full jitter."""
         self._failures += 1
-        self._failed.inc()
-        delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)
+        self.metrics.relay_failures.inc()
+        delay = self.backoff(error, self._failures, _LONGEST_BACKOFF)
         _log.warning("events were not published", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         if isinstance(error, StreamUnavailable):
             self._batch = max(1, self._batch // _SHRINK)
             await self._release_lease()  # another relay may reach its broker, or have working credentials
         with suppress(Exception):  # a failure makes only the gauges stale
-            oldest = await self._outbox.pending(1)
+            oldest = await self.outbox.pending(1)
             await self._gauges.show(oldest, more=bool(oldest))
         await wait_until_set(self._closing, delay)
         self._work.set()

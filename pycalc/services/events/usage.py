@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from math import inf
 from time import time, time_ns
@@ -34,25 +35,21 @@ MAX_ITEMS = 10_000
 _log = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class UsageConsumer:
     """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
     After a crash in between, the stream delivers the batch again, but no event counts twice (ADR 17).
     """
 
-    def __init__(
-        self,
-        stream: Consumable,
-        usage: UsageStore,
-        dead_letters: DeadLetterStore,
-        metrics: EventMetrics,
-        tracer: Tracer = NO_TRACER,
-    ) -> None:
-        self._stream = stream
-        self._tracer = tracer
-        self._usage = usage
-        self._dead_letters = dead_letters
-        self._metrics = metrics
+    stream: Consumable
+    usage: UsageStore
+    dead_letters: DeadLetterStore
+    metrics: EventMetrics
+    tracer: Tracer = NO_TRACER
+
+    def __post_init__(self) -> None:
+        """Start the task."""
         self._closing = asyncio.Event()
         self._receiving: asyncio.Future[MessageBatch] | None = None
         self._failures = 0
@@ -78,7 +75,7 @@ class UsageConsumer:
     async def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                async with self._stream.consume(USAGE_GROUP) as member:
+                async with self.stream.consume(USAGE_GROUP) as member:
                     while not self._closing.is_set():
                         self._receiving = asyncio.ensure_future(member.receive())
                         batch = await self._receiving
@@ -116,23 +113,23 @@ class UsageConsumer:
                 content, reason = payload[:_PAYLOAD_BYTES], str(error)
                 letter = DeadLetter(0, "consumer", event_id, delivery.origin, reason, content, now_ms())
                 dead_letters.append(letter)
-        counted = await self._usage.count(uses) if uses else 0
-        self._metrics.events_consumed.inc(counted)
-        self._metrics.events_repeated.inc(len(uses) - counted)
+        counted = await self.usage.count(uses) if uses else 0
+        self.metrics.events_consumed.inc(counted)
+        self.metrics.events_repeated.inc(len(uses) - counted)
         if counted:  # a batch of repetitions alone may be as old as the stream, and would distort the lag
             oldest = min(use.event_id for use in uses)
-            self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
-        if self._tracer.on:
+            self.metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
+        if self.tracer.on:
             traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
-            record_each(self._tracer, "count", "process", traceparents, began_ns)
+            record_each(self.tracer, "count", "process", traceparents, began_ns)
         if dead_letters:
             count, first = len(dead_letters), dead_letters[0]
-            if await self._dead_letters.size() < MAX_DEAD_LETTERS:
-                await self._dead_letters.put(dead_letters)
-                self._metrics.dead_letters.labels("consumer").inc(count)
+            if await self.dead_letters.size() < MAX_DEAD_LETTERS:
+                await self.dead_letters.put(dead_letters)
+                self.metrics.dead_letters.labels("consumer").inc(count)
                 _log.warning("messages dead-lettered", count=count, origin=first.origin, reason=first.reason)
             else:
-                self._metrics.messages_dropped.inc(count)
+                self.metrics.messages_dropped.inc(count)
                 message = "messages dropped, because there are too many dead letters"
                 _log.error(message, count=count, origin=first.origin, reason=first.reason, most=MAX_DEAD_LETTERS)
 
@@ -141,7 +138,7 @@ class UsageConsumer:
         now = self._loop.time()
         self._failures = self._failures + 1 if now < self._failing_until else 1
         self._failing_until = now + _RECOVERY_SECONDS
-        self._metrics.consumer_failures.inc()
+        self.metrics.consumer_failures.inc()
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events were not consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)

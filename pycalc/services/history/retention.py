@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from functools import partial
 from time import time
@@ -75,6 +76,7 @@ class _ClosingError(Exception):
     """The service is closing: the task ends, and the next start does the remaining work."""
 
 
+@dataclass(eq=False)
 class Retention:
     """A task that deletes calculations older than a largest age, and the oldest ones beyond each user's quota.
 
@@ -87,42 +89,23 @@ class Retention:
     anonymous, again each hour while calculations may still be recorded, or events still be counted.
     """
 
-    def __init__(
-        self,
-        history: HistoryStore,
-        usage: UsageStore,
-        keys: IdempotencyStore,
-        deleted_accounts: DeletedAccountStore,
-        metrics: HistoryMetrics,
-        *,
-        age: timedelta | None = None,
-        quota: int | None = None,
-        quota_of: Callable[[bytes], Awaitable[int | None]] | None = None,
-        audit: AuditStore | None = None,
-        audit_age: timedelta | None = None,
-        settling_seconds: float = _SETTLING_SECONDS,
-        clock: Callable[[], float] = time,
-    ) -> None:
-        """Start the task. None as an age or a quota means unlimited.
+    history: HistoryStore
+    usage: UsageStore
+    keys: IdempotencyStore
+    deleted_accounts: DeletedAccountStore
+    metrics: HistoryMetrics
+    _: KW_ONLY
+    age: timedelta | None = None  # the largest age of a calculation; None is unlimited, as for a quota
+    quota: int | None = None  # the default number of rows in a user's history; a long row counts as LONG_WEIGHT rows
+    quota_of: Callable[[bytes], Awaitable[int | None]] | None = None  # returns the quota of the user with an id
+    audit: AuditStore | None = None
+    audit_age: timedelta | None = None
+    settling_seconds: float = _SETTLING_SECONDS  # from an id's time to the latest commit of its row by any process
+    clock: Callable[[], float] = time  # returns seconds since the epoch
 
-        ``quota`` is the default number of rows in a user's history, where a long row counts as LONG_WEIGHT rows.
-        ``quota_of`` returns the quota of the user with an id; without it, all users have the default quota. No process
-        may commit a row more than ``settling_seconds`` after the time in its id. ``clock`` must return seconds since
-        the epoch.
-        """
-        self._history = history
-        self._usage = usage
-        self._keys = keys
-        self._deleted_accounts = deleted_accounts
-        self._age = age
-        self._quota = quota
-        self._quota_of = quota_of
-        self._settling_seconds = settling_seconds
-        self._clock = clock
+    def __post_init__(self) -> None:
+        """Start the task."""
         self._own_quotas: dict[bytes, int | None] = {}  # of the users whose quota is not the default one
-        self._audit = audit
-        self._audit_age = audit_age
-        self._pruned = metrics.history_pruned
         self._recorded: Counter[bytes] = Counter()
         self._due: dict[tuple[Callable[[Any], Awaitable[None]], Hashable], None] = {}  # steps and what they apply to
         self._due_later: set[bytes] = set()
@@ -134,7 +117,7 @@ class Retention:
     def recorded(self, rows: Sequence[HistoryRow]) -> None:
         """Count committed rows by user. After a tenth of a user's quota, let the task examine the user's history."""
         for row in rows:
-            quota = self._own_quotas.get(row.user_id, self._quota)
+            quota = self._own_quotas.get(row.user_id, self.quota)
             if quota is None:
                 continue
             self._recorded[row.user_id] += _weight(len(row.input) + len(row.result or "") + len(row.digits))
@@ -144,7 +127,7 @@ class Retention:
 
     def learn(self, user_id: bytes, quota: int | None) -> None:
         """Note a user's quota before the user records rows. If it has changed, let the task examine the history."""
-        if self._own_quotas.get(user_id, self._quota) == quota:
+        if self._own_quotas.get(user_id, self.quota) == quota:
             return
         if len(self._own_quotas) >= _MOST_OWN_QUOTAS:
             del self._own_quotas[next(iter(self._own_quotas))]
@@ -156,7 +139,7 @@ class Retention:
 
         Erasure begins after ``settling_seconds``, when all processes have committed the account's queued rows.
         """
-        delay = self._settling_seconds if account.erase else 0.0
+        delay = self.settling_seconds if account.erase else 0.0
         self._loop.call_later(delay, self._do_soon, self._forget_account, account)
 
     def _do_soon(self, step: Callable[[Any], Awaitable[None]], subject: Hashable) -> None:
@@ -195,13 +178,13 @@ class Retention:
                     _log.warning("the history was not pruned", error=str(error), exc_info=trace)
 
     async def _prune_old(self) -> None:
-        if self._age is not None:
-            await self._prune(first_id_of_ms(await _ms_before(self._history, self._age)))
+        if self.age is not None:
+            await self._prune(first_id_of_ms(await _ms_before(self.history, self.age)))
 
     async def _trim_all(self) -> None:
         self._recorded.clear()  # this pass measures every user; clearing bounds the counters
         user_id = bytes(16)
-        while (following := await self._history.user_after(user_id)) is not None:
+        while (following := await self.history.user_after(user_id)) is not None:
             user_id = following
             await self._trim(user_id)
             await self._pause(_READ_PAUSE_SECONDS)
@@ -209,38 +192,38 @@ class Retention:
     async def _forget_accounts(self) -> None:
         """Erase or anonymise the history of each deleted account, and release names whose reservation has ended."""
         user_id = bytes(16)
-        while (account := await self._deleted_accounts.following(user_id)) is not None:
+        while (account := await self.deleted_accounts.following(user_id)) is not None:
             user_id = account.user_id
             await self._forget_account(account)
-        await self._in_batches(self._deleted_accounts.release_names, now_ms())
+        await self._in_batches(self.deleted_accounts.release_names, now_ms())
 
     async def _forget_old_records(self) -> None:
         """Delete old ids of counted events, old idempotency keys, and old entries of the audit log."""
-        await self._in_batches(self._usage.forget, first_id_of_ms(await _ms_before(self._history, REDELIVERY)))
-        await self._in_batches(self._keys.forget, await _ms_before(self._history, KEPT_KEYS))
-        if self._audit is not None and self._audit_age is not None:
-            await self._in_batches(self._audit.prune, first_id_of_ms(await _ms_before(self._history, self._audit_age)))
+        await self._in_batches(self.usage.forget, first_id_of_ms(await _ms_before(self.history, REDELIVERY)))
+        await self._in_batches(self.keys.forget, await _ms_before(self.history, KEPT_KEYS))
+        if self.audit is not None and self.audit_age is not None:
+            await self._in_batches(self.audit.prune, first_id_of_ms(await _ms_before(self.history, self.audit_age)))
 
     async def _forget_account(self, account: DeletedAccount) -> None:
         """Erase a deleted account's history and totals, or make its history anonymous, as far as now possible."""
         user_id = account.user_id
         if account.erase:
             await self._prune(self._settled(), user_id)
-            await self._in_batches(self._deleted_accounts.erase_totals, user_id)
+            await self._in_batches(self.deleted_accounts.erase_totals, user_id)
             # A row can't be erased while its event waits to be published or is a dead letter.
-            waiting = await self._history.sizes(user_id, None, 1)
-            finished = not waiting and account.deleted_ms < await _ms_before(self._history, REDELIVERY)
+            waiting = await self.history.sizes(user_id, None, 1)
+            finished = not waiting and account.deleted_ms < await _ms_before(self.history, REDELIVERY)
         else:
             last: bytes | None = bytes(16)
-            while last is not None and (last := await self._deleted_accounts.anonymize(user_id, last, BATCH)):
+            while last is not None and (last := await self.deleted_accounts.anonymize(user_id, last, BATCH)):
                 await self._pause(_PAUSE_SECONDS)
-            finished = account.deleted_ms < await _ms_before(self._history, LAST_ROWS)
+            finished = account.deleted_ms < await _ms_before(self.history, LAST_ROWS)
         if finished:  # no more rows can be recorded, and no more events counted
-            await self._deleted_accounts.finish(user_id)
+            await self.deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
         """Delete the oldest rows of a user's history beyond the quota, but no rows of the last ``settling_seconds``."""
-        quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
+        quota = self.quota if self.quota_of is None else await self.quota_of(user_id)
         oldest = None if quota is None else await self._oldest_kept(user_id, quota)
         if oldest is None:
             return
@@ -253,12 +236,12 @@ class Retention:
 
         if settled < oldest and user_id not in self._due_later:
             self._due_later.add(user_id)  # some of the newer rows exceed the quota too
-            self._loop.call_later(self._settling_seconds, again)
+            self._loop.call_later(self.settling_seconds, again)
 
     async def _oldest_kept(self, user_id: bytes, quota: int) -> bytes | None:
         """Return the id of the oldest row that fits into a user's quota, or None if all rows fit."""
         weight, oldest = 0, None
-        while sizes := await self._history.sizes(user_id, oldest, _PAGE):
+        while sizes := await self.history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
                 weight += _weight(row.characters)
                 if weight > quota and oldest is not None:  # the newest row always counts as fitting
@@ -269,11 +252,11 @@ class Retention:
 
     def _settled(self) -> bytes:
         """Return an id below which no process can commit further rows."""
-        return first_id_of_ms(int((self._clock() - self._settling_seconds) * 1000))
+        return first_id_of_ms(int((self.clock() - self.settling_seconds) * 1000))
 
     async def _prune(self, before: bytes, user_id: bytes | None = None) -> None:
-        while gone := await self._history.prune(before, BATCH, user_id):
-            self._pruned.inc(gone)
+        while gone := await self.history.prune(before, BATCH, user_id):
+            self.metrics.history_pruned.inc(gone)
             await self._pause(_PAUSE_SECONDS)
 
     async def _in_batches(self, delete: Callable[[_T, int], Awaitable[int]], of: _T) -> None:
