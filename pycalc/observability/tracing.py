@@ -52,11 +52,14 @@ class Tracer:
 NO_TRACER = Tracer()
 
 
-def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
+def record_each(
+    tracer: Tracer, name: str, traceparents: Iterable[str | None], began_ns: int, attributes: dict[str, Attribute]
+) -> None:
     """Record a span that ends now as a child of each span in ``traceparents``. None and duplicates are skipped."""
-    ended_ns = time_ns()
-    for traceparent in dict.fromkeys(filter(None, traceparents)):
-        tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})
+    if tracer.on:
+        ended_ns = time_ns()
+        for traceparent in dict.fromkeys(filter(None, traceparents)):
+            tracer.record(name, began_ns, ended_ns, traceparent, **attributes)
 
 
 def open_tracer(part: str, *, wanted: bool) -> Tracer:

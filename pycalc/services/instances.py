@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from uuid import uuid4
 
@@ -41,18 +42,17 @@ _OTHERS = ("pycalc_database_work", "pycalc_outbox_oldest_seconds", "pycalc_relay
 _MAX_INSTANCES = 1_000
 
 
+@dataclass(eq=False)
 class Heartbeat:
     """A task that stores the state of this process at its start and then every 10 s."""
 
-    def __init__(
-        self, store: InstanceStore, command: str, figures: Callable[[], Figures], *, seconds: float = 10.0
-    ) -> None:
-        """Start the task. ``command`` is the command that this process runs: serve, relay or consume."""
-        self._store = store
+    store: InstanceStore
+    command: str  # the command that this process runs: serve, relay or consume
+    figures: Callable[[], Figures]
+    seconds: float = field(default=10.0, kw_only=True)
+
+    def __post_init__(self) -> None:
         self._id = uuid4().bytes
-        self._command = command
-        self._figures = figures
-        self._seconds = seconds
         self._started_ms = now_ms()
         self._failed = False
         self._closing = asyncio.Event()
@@ -63,21 +63,21 @@ class Heartbeat:
         self._closing.set()
         await self._runner
         with suppress(StoreUnavailable):
-            await self._store.forget(self._id)
+            await self.store.forget(self._id)
 
     async def _run(self) -> None:
         while not self._closing.is_set():
             now = now_ms()
-            figures = json.dumps(self._figures())
-            state = Instance(self._id, self._command, __version__, self._started_ms, now, figures)
+            figures = json.dumps(self.figures())
+            state = Instance(self._id, self.command, __version__, self._started_ms, now, figures)
             try:
-                await self._store.report(state, now - STALE_MS)
+                await self.store.report(state, now - STALE_MS)
                 self._failed = False
             except Exception as error:  # the next report may succeed
                 if not self._failed:  # one record for each outage
                     _log.warning("the state of this process was not stored", error=str(error))
                 self._failed = True
-            await wait_until_set(self._closing, self._seconds)
+            await wait_until_set(self._closing, self.seconds)
 
 
 def figures_of(metrics: Metrics, compute_workers: int) -> Figures:

@@ -38,7 +38,6 @@ class _Group:
             try:
                 await handover.committed
             finally:
-                handover.committed.cancel()
                 if handover in self.waiting:
                     self.waiting.remove(handover)
 

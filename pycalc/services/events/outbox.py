@@ -61,8 +61,8 @@ class OutboxPublisher:
                 if not self.schedule:  # log once for a burst of refusals
                     examples = sorted(set(reasons.values()))[:5]
                     _log.warning("the stream refuses events; they are retried", count=len(reasons), reasons=examples)
-            if self.tracer.on:
-                record_each(self.tracer, "publish", "send", (entry.row.traceparent for entry in unsent), began_ns)
+            traceparents = (entry.row.traceparent for entry in unsent)
+            record_each(self.tracer, "publish", traceparents, began_ns, {"messaging.operation.type": "send"})
             self.metrics.events_published.inc(len(unsent) - len(reasons))
             given_up = self.schedule.settle(unsent, reasons)
         published = {entry.seq: entry.row.id for entry in entries if entry.row.id not in reasons}

@@ -57,7 +57,6 @@ class Relay:
     clock: Callable[[], float] = monotonic
 
     def __post_init__(self) -> None:
-        """Start the task."""
         self._owner = uuid4().bytes
         self._held_until = 0.0  # when this relay's lease expires, by its own clock
         self._gauges = OutboxGauges(self.outbox, self.metrics, self.clock)

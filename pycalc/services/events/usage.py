@@ -119,9 +119,8 @@ class UsageConsumer:
         if counted:  # a batch of repetitions alone may be as old as the stream, and would distort the lag
             oldest = min(use.event_id for use in uses)
             self.metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
-        if self.tracer.on:
-            traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
-            record_each(self.tracer, "count", "process", traceparents, began_ns)
+        traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
+        record_each(self.tracer, "count", traceparents, began_ns, {"messaging.operation.type": "process"})
         if dead_letters:
             count, first = len(dead_letters), dead_letters[0]
             if await self.dead_letters.size() < MAX_DEAD_LETTERS:

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from time import thread_time
 from typing import Generic, NamedTuple, TypeVar
@@ -56,6 +57,7 @@ EXPORT_FORMATS: dict[str, ExportFormat[HistoryRow]] = _formats(encode_item, CSV_
 AUDIT_FORMATS: dict[str, ExportFormat[AuditEntry]] = _formats(encode_entry, AUDIT_CSV_HEADER, encode_entry_csv)
 
 
+@dataclass(eq=False)
 class Exports:
     """Exports of records as files, with a concurrency limit in total and per user.
 
@@ -63,29 +65,23 @@ class Exports:
     other work. So exports are slow on a busy service and fast on an idle one.
     """
 
-    def __init__(
-        self,
-        history: HistoryStore,
-        users: UserStore,
-        metrics: HistoryMetrics,
-        quota: WindowQuota,
-        thread_clock: Callable[[], float] = thread_time,
-    ) -> None:
-        """Charge the bytes of exports to ``quota``. ``thread_clock`` returns the thread's processor time in seconds."""
-        self._history = history
-        self._users = users
-        self._quota = quota
-        self._thread_clock = thread_clock
+    history: HistoryStore
+    users: UserStore
+    metrics: HistoryMetrics
+    quota: WindowQuota  # of the bytes of results
+    thread_clock: Callable[[], float] = thread_time  # returns the thread's processor time in seconds
+
+    def __post_init__(self) -> None:
         self._limit = ConcurrencyLimit(
             MAX_EXPORTS,
-            metrics.exports_refused,
+            self.metrics.exports_refused,
             "Too many exports of the history are running; retry when one has ended.",
             each=MAX_EXPORTS_EACH,
         )
         self._read_lock = asyncio.Lock()
         self._pause = 0.0
         self._shortest_read = math.inf
-        metrics.exports.set_function(lambda: self._limit.taken)
+        self.metrics.exports.set_function(lambda: self._limit.taken)
 
     async def export(
         self,
@@ -101,13 +97,13 @@ class Exports:
         and ``records``.
         """
         caller = await identify()
-        history_filter = await filter_of(selection, caller, self._users)
+        history_filter = await filter_of(selection, caller, self.users)
 
         async def require_rights() -> None:
             if not (await identify()).is_admin and caller.is_admin:
                 raise Forbidden("Only an admin may read other users' history.")
 
-        read = partial(self._history.page, history_filter)
+        read = partial(self.history.page, history_filter)
         before = cursor_id(selection.cursor)
         async with aclosing(self.records(caller, require_rights, read, export_format, before, limit)) as pages:
             async for page in pages:
@@ -136,7 +132,7 @@ class Exports:
         and the errors of ``require_rights``. An exception after the first yield means that the export is incomplete.
         An export that has begun may exceed the quota, because the client would have to repeat an incomplete one.
         """
-        self._quota.require(caller)
+        self.quota.require(caller)
         left = sys.maxsize if limit is None else limit
         with self._limit.acquire(caller.user_id):
             text = export_format.head
@@ -144,9 +140,9 @@ class Exports:
                 size = min(left, ROWS_PER_READ)
                 async with self._read_lock:
                     await asyncio.sleep(self._pause)
-                    began = self._thread_clock()
+                    began = self.thread_clock()
                     rows = await read(before, size)
-                    worked = self._thread_clock() - began  # processor time of the event loop's thread, for all work
+                    worked = self.thread_clock() - began  # processor time of the event loop's thread, for all work
                     if len(rows) == ROWS_PER_READ:  # the shortest such read estimates the export's own part
                         self._shortest_read = min(self._shortest_read, worked)
                     others = worked - 2 * self._shortest_read
@@ -154,7 +150,7 @@ class Exports:
                     text += "".join(map(export_format.line, rows))
                 await require_rights()
                 content = text.encode()
-                self._quota.charge(caller, len(content))
+                self.quota.charge(caller, len(content))
                 yield content
                 if len(rows) < size:
                     return

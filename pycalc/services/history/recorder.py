@@ -22,7 +22,7 @@ from pycalc.errors import KeysTaken, OutcomeUnknown, Overloaded, PycalcError, St
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.observability.metrics import HistoryMetrics
-from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.history.file_monitor import FileMonitor
 
 _ROW_BYTES = 600  # the memory of a queued row, without its input and result
@@ -106,7 +106,6 @@ class Recorder:
     tracer: Tracer = NO_TRACER
 
     def __post_init__(self) -> None:
-        """Start the task."""
         self._queue = _RowQueue()
         self._arrival = asyncio.Event()
         self._closing = False
@@ -226,10 +225,8 @@ class Recorder:
         self._failing = False
         self.metrics.commit_rows.observe(len(rows))
         self.metrics.commit_seconds.observe(perf_counter() - started)
-        if self.tracer.on:
-            ended_ns, attributes = time_ns(), {"pycalc.commit.rows": len(rows)}
-            for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
-                self.tracer.record("commit", began_ns, ended_ns, traceparent, **attributes)
+        traceparents = (entry.rows[0].traceparent for entry in batch)
+        record_each(self.tracer, "commit", traceparents, began_ns, {"pycalc.commit.rows": len(rows)})
         for entry in batch:
             if not entry.done.done():  # a future is done already if its caller was cancelled or got OutcomeUnknown
                 entry.done.set_result(None)

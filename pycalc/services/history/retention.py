@@ -104,11 +104,9 @@ class Retention:
     clock: Callable[[], float] = time  # returns seconds since the epoch
 
     def __post_init__(self) -> None:
-        """Start the task."""
         self._own_quotas: dict[bytes, int | None] = {}  # of the users whose quota is not the default one
         self._recorded: Counter[bytes] = Counter()
         self._due: dict[tuple[Callable[[Any], Awaitable[None]], Hashable], None] = {}  # steps and what they apply to
-        self._due_later: set[bytes] = set()
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -224,31 +222,17 @@ class Retention:
     async def _trim(self, user_id: bytes) -> None:
         """Delete the oldest rows of a user's history beyond the quota, but no rows of the last ``settling_seconds``."""
         quota = self.quota if self.quota_of is None else await self.quota_of(user_id)
-        oldest = None if quota is None else await self._oldest_kept(user_id, quota)
-        if oldest is None:
+        if quota is None:
             return
-        settled = self._settled()
-        await self._prune(min(oldest, settled), user_id)
-
-        def again() -> None:
-            self._due_later.discard(user_id)
-            self._do_soon(self._trim, user_id)
-
-        if settled < oldest and user_id not in self._due_later:
-            self._due_later.add(user_id)  # some of the newer rows exceed the quota too
-            self._loop.call_later(self.settling_seconds, again)
-
-    async def _oldest_kept(self, user_id: bytes, quota: int) -> bytes | None:
-        """Return the id of the oldest row that fits into a user's quota, or None if all rows fit."""
         weight, oldest = 0, None
         while sizes := await self.history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
                 weight += _weight(row.characters)
                 if weight > quota and oldest is not None:  # the newest row always counts as fitting
-                    return oldest
+                    await self._prune(min(oldest, self._settled()), user_id)
+                    return
                 oldest = row.id
             await self._pause(_READ_PAUSE_SECONDS)
-        return None
 
     def _settled(self) -> bytes:
         """Return an id below which no process can commit further rows."""
