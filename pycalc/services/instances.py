@@ -67,10 +67,9 @@ class Heartbeat:
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            now = now_ms()
-            figures = json.dumps(self.figures())
-            state = Instance(self._id, self.command, __version__, self._started_ms, now, figures)
             try:
+                now, figures = now_ms(), json.dumps(self.figures())
+                state = Instance(self._id, self.command, __version__, self._started_ms, now, figures)
                 await self.store.report(state, now - STALE_MS)
                 self._failed = False
             except Exception as error:  # the next report may succeed
