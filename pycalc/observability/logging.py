@@ -48,7 +48,7 @@ def _add_facts(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _shorten(_: object, __: str, event: EventDict) -> EventDict:
-    """Shorten long texts, and long texts in lists, to their two ends: another program's message may have any length."""
+    """Shorten long texts, and long texts in lists, to their two ends."""
 
     def ends(value: Any, most: int) -> Any:
         if isinstance(value, list):
@@ -89,10 +89,9 @@ def _google(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def configure_logging(level: int = logging.INFO, form: Format = "json") -> None:
-    """Write the log records of structlog and the standard library to standard error as JSON lines.
+    """Write the records of structlog and the standard library to standard error as JSON, without most repetitions.
 
-    ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging. Identical records are rate limited.
-    Long texts are shortened.
+    ``form`` is ``json``, or ``google`` for the field names of Google Cloud Logging.
     """
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -120,16 +119,14 @@ class _Kind(NamedTuple):
     logger: str
     event: str
     since: float
-    written: int
-    suppressed: int
+    times: int
 
 
 class RepeatFilter(logging.Filter):
     """A filter that passes up to ``most`` identical records in ``seconds``, and later logs how many it has dropped.
 
-    Records of structlog are identical if they have the same logger, level and fields, except for the time and the
-    fields of the request. If they have tracebacks, only logger, event and traceback are compared. Records of the
-    standard library are identical if logger, level, message and exception are equal. Audit records always pass.
+    Identical records have the same logger, level, message or fields, and exception, whatever the time and the request.
+    If structlog's records have tracebacks, only logger, event and traceback count. Audit records always pass.
     """
 
     def __init__(self, most: int = 10, seconds: float = 60.0, clock: Callable[[], float] = monotonic) -> None:
@@ -141,27 +138,23 @@ class RepeatFilter(logging.Filter):
         self._lock = Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record. Log how many records were suppressed in intervals that have ended.
-
-        If too many kinds of records are counted, the oldest interval ends early.
-        """
+        """Return whether to write a record. Log how many records were suppressed in intervals that have ended."""
         if record.name == _UNLIMITED:
             return True
         event, key = _identity(record)
         expired = []
         with self._lock:
-            while self._kinds:
+            while self._kinds:  # with too many kinds, the oldest interval ends early
                 oldest = next(iter(self._kinds.values()))
                 if len(self._kinds) < _KEPT and self._clock() < oldest.since + self._seconds:
                     break
                 expired.append(self._kinds.popitem(last=False)[1])
-            kind = self._kinds.get(key) or _Kind(record.name, event, self._clock(), 0, 0)
-            wanted = kind.written < self._most
-            self._kinds[key] = kind._replace(written=kind.written + wanted, suppressed=kind.suppressed + (not wanted))
+            kind = self._kinds.get(key) or _Kind(record.name, event, self._clock(), 0)
+            self._kinds[key] = kind._replace(times=kind.times + 1)
         for old in expired:
-            if old.suppressed:
-                get_logger(old.logger).warning("identical records suppressed", of=old.event, suppressed=old.suppressed)
-        return wanted
+            if (suppressed := old.times - self._most) > 0:
+                get_logger(old.logger).warning("identical records suppressed", of=old.event, suppressed=suppressed)
+        return kind.times < self._most
 
 
 def _identity(record: logging.LogRecord) -> tuple[str, int]:

@@ -13,10 +13,9 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Recent(Generic[T]):
-    """A cache for the latest result or error of the function ``call``.
+    """A cache for the latest result or error of ``call``, which is called again ``seconds`` after the last call began.
 
-    ``get`` calls the function again if the last call has ended and began at least ``seconds`` ago. Concurrent callers
-    share one call. The call goes on if a caller is cancelled.
+    Concurrent callers share one call. The call goes on if a caller is cancelled.
     """
 
     call: Callable[[], Awaitable[T]]

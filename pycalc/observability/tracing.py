@@ -23,10 +23,9 @@ class Tracer:
     on = False  # False if no span is ever recorded; callers then skip the preparation
 
     def begin(self, _scope: MutableMapping[str, Any], /) -> EndSpan | None:
-        """Begin the span of a request. If a ``traceparent`` header names a span, that is the parent.
+        """Begin the span of a request, put its trace into the RequestContext, and return the function that ends it.
 
-        Put the trace into the request's RequestContext. Return the function that ends the span, or None if this tracer
-        records no spans.
+        A ``traceparent`` header names the parent. None means that this tracer records no spans.
         """
         return None
 
@@ -53,21 +52,18 @@ class Tracer:
 NO_TRACER = Tracer()
 
 
-def record_each(tracer: Tracer, name: str, operation: str, traceparents: Iterable[str | None], began_ns: int) -> None:
-    """Record one span for each of ``traceparents``, as a child of the span that it names. The spans end now.
-
-    None and duplicates are skipped. ``operation`` is the value of the attribute ``messaging.operation.type``.
-    """
-    ended_ns = time_ns()
-    for traceparent in dict.fromkeys(filter(None, traceparents)):
-        tracer.record(name, began_ns, ended_ns, traceparent, **{"messaging.operation.type": operation})
+def record_each(
+    tracer: Tracer, name: str, traceparents: Iterable[str | None], began_ns: int, attributes: dict[str, Attribute]
+) -> None:
+    """Record a span that ends now as a child of each span in ``traceparents``. None and duplicates are skipped."""
+    if tracer.on:
+        ended_ns = time_ns()
+        for traceparent in dict.fromkeys(filter(None, traceparents)):
+            tracer.record(name, began_ns, ended_ns, traceparent, **attributes)
 
 
 def open_tracer(part: str, *, wanted: bool) -> Tracer:
-    """Return a tracer for a part of the service, or ``NO_TRACER`` if tracing is not ``wanted``.
-
-    Raises ValueError if tracing is wanted but the extra ``otel`` is not installed.
-    """
+    """Return a tracer, or NO_TRACER if it is not ``wanted``. Raises ValueError if the extra ``otel`` is missing."""
     if not wanted:
         return NO_TRACER
     try:

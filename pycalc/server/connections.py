@@ -6,10 +6,9 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
@@ -32,8 +31,7 @@ _BYTES_ACKED, _NOT_SENT = 120, 144  # offsets of a uint64 and a uint32 in the ke
 class ConnectionGuard:
     """A guard that closes connections beyond an address's fair share, and connections of clients that read too slowly.
 
-    Shares are enforced only if more than half of the allowed connections are open, and not for trusted proxies. Slow
-    reading is also detected at the end of a response, which the application has sent but the client has not received.
+    Shares are enforced only if more than half of the allowed connections are open, and not for trusted proxies.
     """
 
     sockets: ClientSockets
@@ -103,33 +101,16 @@ class ClientConnection(NamedTuple):
 class ClientSockets:
     """The connections that this process has accepted on a listening socket."""
 
-    def __init__(
-        self,
-        listener: socket.socket,
-        most_descriptors: int,
-        descriptors: Path = Path("/proc/self/fd"),
-        info_bytes: int = 148,
-    ) -> None:
-        """Prepare the search for connections among this process's descriptors, which the folder ``descriptors`` lists.
-
-        If the folder can't be listed, the search tries all numbers below ``most_descriptors``. If the kernel returns
-        fewer than ``info_bytes`` bytes of TCP_INFO, it is unknown how much clients have received.
-        """
+    def __init__(self, listener: socket.socket, info_bytes: int = 148) -> None:
+        """Without ``info_bytes`` bytes of TCP_INFO from the kernel, it is unknown how much clients have received."""
         self._family = listener.family
         self._port = listener.getsockname()[1]
-        self._most_descriptors = most_descriptors
-        self._descriptors = descriptors
         self._info_bytes = info_bytes
         self._warned = False
 
     def connections(self) -> Iterator[ClientConnection]:
         """Yield the connections in the order of their descriptors. Usually, older ones have lower descriptors."""
-        descriptors: Iterable[int]
-        try:
-            descriptors = sorted(map(int, os.listdir(self._descriptors)))
-        except OSError:  # listing the folder needs a descriptor, and all may be in use
-            descriptors = range(self._most_descriptors)
-        for descriptor in descriptors:
+        for descriptor in sorted(map(int, os.listdir("/proc/self/fd"))):
             try:
                 with self._borrowed(descriptor) as connection:
                     if not self._is_ours(connection):
@@ -157,11 +138,8 @@ class ClientSockets:
 
     @contextmanager
     def _borrowed(self, descriptor: int) -> Iterator[socket.socket]:
-        """Return a context with a socket object for a descriptor; raises OSError if the descriptor is not a socket.
-
-        The descriptor is not duplicated, because its number may meanwhile belong to SQLite's file. Closing a duplicate
-        of that descriptor would release SQLite's locks.
-        """
+        """Return a context with a socket object for a descriptor; raises OSError if the descriptor is not a socket."""
+        # Not a duplicate: the number may meanwhile belong to SQLite's file, and closing one would release its locks.
         borrowed = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
         try:
             yield borrowed

@@ -1,7 +1,6 @@
-"""Granian's HTTP worker on a socket that this service binds. The worker reads and writes in threads of its own.
+"""Granian's HTTP worker, which reads and writes in threads of its own, on a socket that this service binds.
 
-Granian's own server is not used, because it can't set socket options, and can't refuse a request in the worker's thread
-before the event loop has any work with it (ADR 2).
+Granian's own server can't set socket options, and can't refuse a request in the worker's thread (ADR 2).
 """
 
 from __future__ import annotations
@@ -88,10 +87,7 @@ def max_connections() -> int:
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Drop new connection attempts to a socket, in all processes that share it. Open connections stay open.
-
-    If the kernel has no socket filters, do nothing.
-    """
+    """Drop new connection attempts to a socket, in all processes that share it, if the kernel has socket filters."""
     filters = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
     program = ctypes.create_string_buffer(filters)
     with suppress(OSError):
@@ -102,8 +98,7 @@ def refuse_connections(listener: socket.socket) -> None:
 class HttpServer:
     """An HTTP server for an ASGI application on a bound socket, which the caller closes.
 
-    ``refusal`` is called for each request in the worker's thread. It returns the response that refuses the request, or
-    None to pass the request to the application. ``state`` is put into each request's scope.
+    ``refusal`` is called for each request in the worker's thread. ``state`` is put into each request's scope.
     """
 
     def __init__(
@@ -139,10 +134,7 @@ class HttpServer:
         self._signal.set()
 
     def _hand_over(self, request: Any) -> None:
-        """Refuse a request, or pass it to the event loop, or drop it if the loop has ended.
-
-        This runs in the worker's thread and must not raise.
-        """
+        """Refuse a request, or pass it to the event loop. This runs in the worker's thread and must not raise."""
         self.arrived += 1
         scope = request.scope
         scope["state"] = self._state

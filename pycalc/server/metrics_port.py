@@ -1,7 +1,4 @@
-"""A minimal HTTP server for the metrics on a port of their own, which only Prometheus has to reach.
-
-The relay and the consumer serve nothing else, so they need not import the web server.
-"""
+"""A minimal HTTP server for the metrics on a port of their own, for processes that do not import the web server too."""
 
 from __future__ import annotations
 
@@ -19,18 +16,23 @@ _MAX_CONNECTIONS = 32  # more would take file descriptors from the service
 _READ_SECONDS = 5.0
 _ACCEPT_ENCODING = b"accept-encoding:"
 
-Exposition = Callable[[], Awaitable[bytes]]
-
 
 @asynccontextmanager
 async def metrics_served(
-    host: str, port: int, exposition: Exposition, setting: str, write_seconds: float = 10.0
+    host: str,
+    port: int | None,
+    exposition: Callable[[], Awaitable[bytes]],
+    setting: str = "PYCALC_METRICS_PORT",
+    write_seconds: float = 10.0,
 ) -> AsyncIterator[None]:
-    """Return a context in which ``GET /metrics`` is served on a port, to at most 32 clients at a time.
+    """Return a context in which ``GET /metrics`` is served on a port, if any, to at most 32 clients at a time.
 
-    If the port can't be bound, the OSError names ``setting``. ``exposition`` must return the body of the response, or
-    raise Unavailable. A client that has not read the response within ``write_seconds`` is disconnected.
+    ``exposition`` must return the body of the response, or raise Unavailable. A client has ``write_seconds`` to read
+    it. If the port can't be bound, the OSError names ``setting``.
     """
+    if port is None:
+        yield
+        return
     slots = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +64,7 @@ async def metrics_served(
         server.close()  # without waiting for slow readers
 
 
-async def _response(head: bytes, exposition: Exposition) -> bytes:
+async def _response(head: bytes, exposition: Callable[[], Awaitable[bytes]]) -> bytes:
     """Return the whole response to a request with this head. Raises ValueError for a malformed request line."""
     request_line, *lines = head.split(b"\r\n")
     method, path, _version = request_line.split(b" ")

@@ -1,7 +1,6 @@
 """The metrics of several server processes, summed so that they look like the metrics of one process (ADR 21).
 
-When a client asks a server process for metrics, the process requests them from the supervisor. The supervisor requests
-them from all processes.
+The process that a client asks for metrics requests them from the supervisor, which requests them from all processes.
 """
 
 from __future__ import annotations
@@ -42,13 +41,11 @@ class Totals:
     """A Prometheus collector that combines the metrics of several processes, empty at first."""
 
     def __init__(self) -> None:
-        self._families: dict[str, Metric] = {}
-        self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+        self._families: dict[str, tuple[Metric, dict[tuple[str, tuple[tuple[str, str], ...]], float]]] = {}
 
     def add(self, exposition: bytes, *, ended: bool = False) -> None:
-        """Add metrics in Prometheus' text format to the combined ones.
+        """Add metrics in Prometheus' text format; of a process that has ``ended``, only what is cumulative.
 
-        If the process has ``ended``, add only its counters, histograms and summaries, with their creation times.
         Metrics are summed, except for some gauges, of which the maximum or the minimum is taken.
         """
         for family in text_string_to_metric_families(exposition.decode()):
@@ -61,16 +58,16 @@ class Totals:
                 combine = min
             elif family.type not in _CUMULATIVE and (family.name in _MAXIMUM or family.name.endswith("_seconds")):
                 combine = max
-            self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
-            values = self._values.setdefault(family.name, {})
+            empty = Metric(family.name, family.documentation, family.type)
+            _, values = self._families.setdefault(family.name, (empty, {}))
             for sample in family.samples:
                 key = (sample.name, tuple(sample.labels.items()))
                 values[key] = combine(values[key], sample.value) if key in values else sample.value
 
     def collect(self) -> Iterator[Metric]:
         """Yield the combined metric families, as prometheus_client requires of a collector."""
-        for name, family in self._families.items():
-            family.samples = [Sample(of, dict(labels), value) for (of, labels), value in self._values[name].items()]
+        for family, values in self._families.values():
+            family.samples = [Sample(name, dict(labels), value) for (name, labels), value in values.items()]
             yield family
 
     def render(self) -> bytes:
@@ -81,7 +78,7 @@ class Totals:
 class ProcessMetrics:
     """The summed metrics of all server processes, including the counters of processes that have ended.
 
-    The sum of a counter never falls while the service runs, because Prometheus would interpret a fall as a reset.
+    So the sum of a counter never falls, which Prometheus would interpret as a reset.
     """
 
     def __init__(self, own: Metrics, seconds: float = 1.0) -> None:

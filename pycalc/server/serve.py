@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import suppress
 from time import monotonic
 from typing import cast
 
@@ -23,7 +23,7 @@ from pycalc.routers.http.headers import with_headers
 from pycalc.routers.http.middleware import Application
 from pycalc.server.connections import ClientSockets, ConnectionGuard
 from pycalc.server.granian_worker import HttpServer, bind, max_connections, open_port, refuse_connections
-from pycalc.server.metrics_port import Exposition, metrics_served
+from pycalc.server.metrics_port import metrics_served
 from pycalc.server.signals import block, watch
 from pycalc.server.supervisor_channel import SupervisorChannel
 from pycalc.services.accounts.bootstrap import TOKEN_FILE
@@ -72,24 +72,17 @@ async def _serve(settings: Settings, inherited: int | None) -> None:
                 supervisor.respond, metrics.of_all = own_metrics, supervisor.request
                 await listen(listener, app, state, stop, shared=True)
                 return
-            async with separate_metrics_port(settings, metrics.exposition):
+            async with metrics_served(settings.host, settings.metrics_port, metrics.exposition):
                 open_port(listener)  # the worker listens only after the banner, with a longer backlog
                 print_banner(settings, state["resources"].bootstrap_token)
                 await listen(listener, app, state, stop, shared=False)
 
 
-def separate_metrics_port(settings: Settings, exposition: Exposition) -> AbstractAsyncContextManager[None]:
-    """Return a context in which PYCALC_METRICS_PORT, if it is set, serves the metrics."""
-    if settings.metrics_port is None:
-        return nullcontext()
-    return metrics_served(settings.host, settings.metrics_port, exposition, "PYCALC_METRICS_PORT")
-
-
 def print_banner(settings: Settings, token: str | None) -> None:
     """Print the service's addresses and, if there is a bootstrap token, how to register the first admin with it.
 
-    ``token`` is the bootstrap token if it was just created, or None. It is printed only at a terminal, because any
-    other output may end in a log. In all other cases, the path of the token's file is printed, if the file exists.
+    ``token``, which was just created, is printed only at a terminal, because any other output may end in a log.
+    Otherwise the path of the token's file is printed, if the file exists.
     """
     at = f"http://{authority(settings.host, settings.port)}"
     metrics = settings.port if settings.metrics_port is None else settings.metrics_port
@@ -113,10 +106,9 @@ def print_banner(settings: Settings, token: str | None) -> None:
 async def listen(
     listener: socket.socket, app: Application, state: LifespanState, stop: asyncio.Event, *, shared: bool
 ) -> None:
-    """Serve requests until ``stop`` is set, then finish the accepted requests, for at most 6.5 s.
+    """Serve requests until ``stop`` is set, then finish the accepted ones: computations for 5 s, the rest for 6.5 s.
 
-    Their computations are stopped after 5 s. If the listener is ``shared``, it belongs to the supervisor, which stops
-    new connections itself. Raises OSError if the server ends before ``stop`` is set.
+    The supervisor stops new connections to a ``shared`` listener. Raises OSError if the server ends by itself.
     """
     draining = asyncio.Event()
 
@@ -135,7 +127,7 @@ async def listen(
     gc.enable()
     resources = state["resources"]
     total = max_connections()
-    sockets = ClientSockets(listener, 2 * total)
+    sockets = ClientSockets(listener)
     guard = ConnectionGuard(sockets, total, resources.addresses, resources.reading_speed, resources.metrics)
     guarding = asyncio.ensure_future(guard.watch())
     serving = asyncio.ensure_future(server.serve())

@@ -16,8 +16,9 @@ from pycalc.backoff import full_jitter, wait_until_set
 from pycalc.observability.metrics import Metrics
 from pycalc.resources.accounts import prepare
 from pycalc.server.granian_worker import bind, open_port, refuse_connections
+from pycalc.server.metrics_port import metrics_served
 from pycalc.server.process_metrics import ProcessMetrics
-from pycalc.server.serve import print_banner, separate_metrics_port
+from pycalc.server.serve import print_banner
 from pycalc.server.signals import EXIT_SECONDS, block, watch
 from pycalc.settings import Settings
 
@@ -48,7 +49,7 @@ async def _supervise(settings: Settings) -> None:
     with bind(settings.host, settings.port) as listener:
         token = await prepare(settings)
         metrics = ProcessMetrics(Metrics(), settings.metrics_seconds)
-        async with separate_metrics_port(settings, metrics.total):
+        async with metrics_served(settings.host, settings.metrics_port, metrics.total):
             open_port(listener)  # from the banner on, connections wait for a process instead of being refused
             print_banner(settings, token)
             numbers = range(settings.workers)
@@ -63,10 +64,9 @@ async def _supervise(settings: Settings) -> None:
 
 
 async def _keep_running(number: int, listener: socket.socket, metrics: ProcessMetrics, stop: asyncio.Event) -> None:
-    """Run one server process on the shared listening socket, and replace it when it dies.
+    """Run one server process on the shared listening socket until ``stop`` is set, and replace it when it dies.
 
-    Raises OSError if the process ends by itself within 5 s, unless one before it has run for 5 s. Raises OSError too if
-    the process has an unexpected exit status after ``stop`` was set.
+    Raises OSError for an unexpected exit status after ``stop``, or if the process ends before any has run for 5 s.
     """
     settled, failures = False, 0
     while not stop.is_set():

@@ -18,10 +18,7 @@ _REQUEST, _RESPONSE = b"?", b"="
 
 
 class SupervisorChannel:
-    """One end of the channel. Each end may request the metrics of the other, in Prometheus' text format.
-
-    An end sends no further request while it waits for a response.
-    """
+    """One end of the channel. Each end may request the metrics of the other, one request at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: Callable[[], object]) -> None:
         """Start to handle messages from the other end. ``gone`` is called when the other end is closed."""
@@ -49,8 +46,7 @@ class SupervisorChannel:
     async def request(self, seconds: float = 3.0) -> bytes:
         """Return the metrics of the other end in Prometheus' text format. Concurrent callers share one request.
 
-        Raises Unavailable if there is no response within ``seconds``, the other end can't render its metrics, or it is
-        closed.
+        Raises Unavailable without a response in ``seconds``, or if the other end is closed or can't render its metrics.
         """
         if self._response is None or self._response.done():
             self._response = asyncio.get_running_loop().create_future()
@@ -62,7 +58,6 @@ class SupervisorChannel:
         raise Unavailable("Another process of this service does not report its metrics; retry in 1 s.")
 
     async def _serve(self, gone: Callable[[], object]) -> None:
-        """Handle requests and responses until the other end is closed, then call ``gone``."""
         try:
             while True:
                 kind, size = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))

@@ -6,7 +6,8 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal, cast
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 from structlog import get_logger
@@ -25,88 +26,73 @@ STALE_MS = 60_000  # a process without a report for this long counts as ended
 _log = get_logger(__name__)
 
 _CIRCUITS: tuple[Circuit, ...] = ("closed", "half-open", "open")  # by the metric's value
-_SERIES = (
-    "pycalc_connections",
-    "pycalc_event_subscribers",
-    "pycalc_compute_running",
-    "pycalc_compute_waiting",
-    "pycalc_database_work",
-    "pycalc_recorder_queue_rows",
-    "pycalc_audit_waiting",
-    "pycalc_outbox_backlog",
-    "pycalc_outbox_oldest_seconds",
-    "pycalc_relay_leading",
-    "pycalc_cache_circuit",
-    "pycalc_disk_free_bytes",
-    "pycalc_disk_reserve_bytes",
-)
+# The figures that are the present values of metrics.
+_VALUES = {
+    "connections": "pycalc_connections",
+    "event_subscribers": "pycalc_event_subscribers",
+    "computing": "pycalc_compute_running",
+    "compute_waiting": "pycalc_compute_waiting",
+    "recorder_rows": "pycalc_recorder_queue_rows",
+    "audit_waiting": "pycalc_audit_waiting",
+    "outbox_backlog": "pycalc_outbox_backlog",
+    "disk_free_bytes": "pycalc_disk_free_bytes",
+    "disk_reserve_bytes": "pycalc_disk_reserve_bytes",
+}
+_OTHERS = ("pycalc_database_work", "pycalc_outbox_oldest_seconds", "pycalc_relay_leading", "pycalc_cache_circuit")
 _MAX_INSTANCES = 1_000
 
 
+@dataclass(eq=False)
 class Heartbeat:
     """A task that stores the state of this process at its start and then every 10 s."""
 
-    def __init__(
-        self, store: InstanceStore, command: str, figures: Callable[[], Figures], *, seconds: float = 10.0
-    ) -> None:
-        """Start the task. ``command`` is the command that this process runs: serve, relay or consume."""
-        self._store = store
+    store: InstanceStore
+    command: str  # the command that this process runs: serve, relay or consume
+    figures: Callable[[], Figures]
+    seconds: float = field(default=10.0, kw_only=True)
+
+    def __post_init__(self) -> None:
         self._id = uuid4().bytes
-        self._command = command
-        self._figures = figures
-        self._seconds = seconds
         self._started_ms = now_ms()
         self._failed = False
         self._closing = asyncio.Event()
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="heartbeat")
 
     async def aclose(self) -> None:
-        """Stop the task and delete this process from the database.
-
-        If the database is unavailable, another process removes this one from the list after STALE_MS without a report.
-        """
+        """Stop the task and delete this process from the database, if it answers. If not, others do after STALE_MS."""
         self._closing.set()
         await self._runner
         with suppress(StoreUnavailable):
-            await self._store.forget(self._id)
+            await self.store.forget(self._id)
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            now = now_ms()
-            figures = json.dumps(self._figures())
-            state = Instance(self._id, self._command, __version__, self._started_ms, now, figures)
             try:
-                await self._store.report(state, now - STALE_MS)
+                now, figures = now_ms(), json.dumps(self.figures())
+                state = Instance(self._id, self.command, __version__, self._started_ms, now, figures)
+                await self.store.report(state, now - STALE_MS)
                 self._failed = False
             except Exception as error:  # the next report may succeed
                 if not self._failed:  # one record for each outage
                     _log.warning("the state of this process was not stored", error=str(error))
                 self._failed = True
-            await wait_until_set(self._closing, self._seconds)
+            await wait_until_set(self._closing, self.seconds)
 
 
 def figures_of(metrics: Metrics, compute_workers: int) -> Figures:
     """Return the present key figures. ``compute_workers`` is the largest number of worker processes."""
-    families = metrics.registry.restricted_registry(_SERIES).collect()
+    families = metrics.registry.restricted_registry((*_VALUES.values(), *_OTHERS)).collect()
     samples = [sample for family in families for sample in family.samples]
     value = {sample.name: sample.value for sample in samples if not sample.labels}
-    reserve = int(value["pycalc_disk_reserve_bytes"])
-    return {
-        "connections": int(value["pycalc_connections"]),
-        "event_subscribers": int(value["pycalc_event_subscribers"]),
-        "compute_workers": compute_workers,
-        "computing": int(value["pycalc_compute_running"]),
-        "compute_waiting": int(value["pycalc_compute_waiting"]),
-        "database_queues": {sample.labels["queue"]: int(sample.value) for sample in samples if sample.labels},
-        "recorder_rows": int(value["pycalc_recorder_queue_rows"]),
-        "audit_waiting": int(value["pycalc_audit_waiting"]),
-        "outbox_backlog": int(value["pycalc_outbox_backlog"]),
-        "outbox_oldest_seconds": round(value["pycalc_outbox_oldest_seconds"], 3),
-        "relay_leading": value["pycalc_relay_leading"] == 1,
-        "cache_circuit": _CIRCUITS[int(value["pycalc_cache_circuit"])],
-        "disk_free_bytes": int(value["pycalc_disk_free_bytes"]) if reserve else None,
-        "disk_reserve_bytes": reserve,
-    }
+    figures: dict[str, Any] = {name: int(value[series]) for name, series in _VALUES.items()}
+    if not figures["disk_reserve_bytes"]:
+        figures["disk_free_bytes"] = None
+    figures["compute_workers"] = compute_workers
+    figures["database_queues"] = {sample.labels["queue"]: int(sample.value) for sample in samples if sample.labels}
+    figures["outbox_oldest_seconds"] = round(value["pycalc_outbox_oldest_seconds"], 3)
+    figures["relay_leading"] = value["pycalc_relay_leading"] == 1
+    figures["cache_circuit"] = _CIRCUITS[int(value["pycalc_cache_circuit"])]
+    return cast("Figures", figures)
 
 
 class InstanceList:

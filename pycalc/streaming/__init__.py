@@ -15,11 +15,10 @@ _STREAMS = {
 
 
 async def open_stream(url: str, metrics: EventMetrics, credentials: str = "") -> Stream:
-    """Open the stream at a URL, without waiting for its broker.
+    """Open the stream at a URL, without waiting for its broker. Its driver is imported only now.
 
-    ``credentials`` are ``user:password`` or empty, so that the URL need not contain a secret. Raises ValueError for an
-    unknown scheme, a malformed URL, or an invalid name or option. A ``pubsub`` URL with ``credentials`` is an error,
-    too. A driver is imported only for a URL with its scheme.
+    ``credentials`` are ``user:password`` or empty. Raises ValueError for an unknown scheme, a malformed URL, an invalid
+    name or option, or credentials for a ``pubsub`` URL.
     """
     with backend_of(url, "stream", _STREAMS) as backend:
         stream: Stream = backend(url, metrics, credentials)

@@ -30,8 +30,7 @@ class Publisher(Protocol):
 
         Raises StreamUnavailable, after at most PUBLISH_SECONDS, if it is not certain that all events are stored. For
         each key, no event after a missing one is then stored, unless the stream has refused an event of the batch. To
-        keep the order, publish the same batch again before later events with these keys. Consumers may then see
-        duplicates.
+        keep the order, publish the same batch again before later events with these keys, possibly as duplicates.
 
         Raises EventsRefused for events that the stream will never accept, after it has stored all others.
         """

@@ -32,10 +32,7 @@ class BrokerErrors:
     _stuck_until: float = field(default=-inf, init=False)
 
     def note(self, name: str, reason: str) -> None:
-        """Remember an error that the driver reports outside of calls, in any thread.
-
-        Log the error only if it is the first with this name since the last call of ``answered``.
-        """
+        """Remember an error that the driver reports outside of calls, in any thread. Log each name once an outage."""
         self._last_reason = reason
         if name not in self._logged:
             self._logged.add(name)
@@ -45,9 +42,8 @@ class BrokerErrors:
     def mapped(self, call: str, what: str) -> Iterator[None]:
         """Return a context that logs and counts the driver's errors and timeouts, and then raises StreamUnavailable.
 
-        ``what`` is the log message and, with a full stop, the message of StreamUnavailable. ``call`` is the label of
-        the failure in the metric.
-        After a failure of the call "publish", ``check`` raises StreamUnavailable for 40 s, or until a publish succeeds.
+        ``call`` is the label in the metric, ``what`` the message. After a failure of the call "publish", ``check``
+        fails for 40 s, or until a publish succeeds.
         """
         try:
             yield
@@ -68,11 +64,7 @@ class BrokerErrors:
         self._logged.clear()
 
     def published(self, what: str, refused: Mapping[bytes, str]) -> None:
-        """Note that the broker has stored a batch of events, except those in ``refused``.
-
-        ``refused`` has the broker's reasons by event id. If it is not empty, raises EventsRefused with the message
-        ``what``.
-        """
+        """Note that the broker has stored a batch of events. Raises EventsRefused if ``refused`` has reasons, by id."""
         self.answered()
         self._stuck_until = -inf
         if refused:
@@ -80,9 +72,6 @@ class BrokerErrors:
             raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
-        """Raise StreamUnavailable if the last publish failed less than 40 s ago.
-
-        An older failure is ignored, because another process may be publishing by now.
-        """
+        """Raise StreamUnavailable if the last publish failed less than 40 s ago; another process may publish by now."""
         if self.clock() < self._stuck_until:
             raise StreamUnavailable("The stream does not accept events.")

@@ -31,17 +31,13 @@ class _Group:
         self.changed = asyncio.Condition()
 
     async def hand_over(self, events: Sequence[Event]) -> None:
-        """Queue events in batches, and wait until the group has committed each batch before queueing the next.
-
-        If the call is cancelled, remove those events from the queue that no member has received yet.
-        """
+        """Queue events in batches, each after the commit of the one before. Cancelling removes what is still queued."""
         for start in range(0, len(events), MAX_MESSAGES):
             handover = _Handover(events[start : start + MAX_MESSAGES], asyncio.get_running_loop().create_future())
             await self.put(handover)
             try:
                 await handover.committed
             finally:
-                handover.committed.cancel()
                 if handover in self.waiting:
                     self.waiting.remove(handover)
 

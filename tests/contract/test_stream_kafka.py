@@ -29,7 +29,7 @@ from pycalc.streaming.kafka.consumer import KafkaMember
 from pycalc.streaming.kafka.options import kafka_options
 from pycalc.streaming.kafka.producer import KafkaProducer
 from pycalc.streaming.kafka.stream import KafkaStream
-from pycalc.streaming.kafka.topic import Topic, TopicGeneration
+from pycalc.streaming.kafka.topic import Topic
 from tests.harness.consuming import consumed, delivered
 from tests.harness.events import key_of, number_of, numbered
 from tests.harness.kafka import AnyKafka, Kafka
@@ -45,7 +45,6 @@ from tests.harness.mock_kafka import (
 )
 from tests.harness.raw_kafka import put_with_header
 from tests.harness.servers import free_port
-from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -234,14 +233,20 @@ async def test_topic_checks_continue_after_a_timeout(
     """After a check of the topic has timed out, a later check still notices that the topic was recreated."""
     await opened(real_kafka.url(topic)).ping()
     options = kafka_options(real_kafka.url(topic), "")
-    asked = Topic(options, kafka_errors(Metrics()), call_seconds=0.5, check_seconds=0.05)
-    async with asked.generation() as current:
-        real_kafka.pause()
-        await asyncio.sleep(1)  # the length of the outage
-        real_kafka.resume()
-        current.check()
-        await asyncio.to_thread(make_anew, admin, topic)
-        await until(lambda: current.over, "the new topic is noticed")
+    asked = Topic(options, kafka_errors(Metrics()), call_seconds=0.5)
+    identity = await asked.identity()
+    real_kafka.pause()
+    await asked.check(identity)
+    real_kafka.resume()
+    await asked.check(identity)
+    await asyncio.to_thread(make_anew, admin, topic)
+
+    async def check_on() -> None:
+        while True:
+            await asked.check(identity)
+
+    with pytest.raises(KafkaException):
+        await asyncio.wait_for(check_on(), SECONDS)
     asked.close()
 
 
@@ -357,11 +362,15 @@ async def test_a_stream_that_was_closed_is_unavailable(kafka: AnyKafka, topic: s
                 await call
 
 
+async def topic_lives() -> None:
+    """Find that the topic was not recreated."""
+
+
 def test_a_member_that_can_not_subscribe_leaves_no_thread() -> None:
     """A member that fails to subscribe stops its thread."""
     configuration = {"bootstrap.servers": "127.0.0.1:1", "group.id": "nobody"}
     with pytest.raises(KafkaException):
-        KafkaMember(configuration, "", TopicGeneration("").check, kafka_errors(Metrics()))
+        KafkaMember(configuration, "", topic_lives, kafka_errors(Metrics()))
     assert "kafka-consumer" not in [thread.name for thread in threading.enumerate()]
 
 

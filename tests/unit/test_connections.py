@@ -7,7 +7,6 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ class Server:
         self.now = 0.0
         self.metrics = Metrics()
         addresses, reading_speed = ClientAddresses(proxies), ReadingSpeed(seconds=10, rate=1_000)
-        sockets = ClientSockets(self.listener, **{"most_descriptors": 2 * TOTAL, **kernel})
+        sockets = ClientSockets(self.listener, **kernel)
         self.guard = ConnectionGuard(sockets, TOTAL, addresses, reading_speed, self.metrics, clock=lambda: self.now)
 
     def connect(self, address: str = "127.0.0.1", *, buffer: int = 0) -> tuple[socket.socket, socket.socket]:
@@ -148,17 +147,6 @@ def test_a_slow_but_steady_reader_is_kept(stack: ExitStack) -> None:
     assert server.cut("slow") is None
 
 
-def test_without_a_free_descriptor_connections_are_shared_all_the_same(stack: ExitStack, tmp_path: Path) -> None:
-    """If no file descriptor is free, the guard still works, because a flood may have taken all of them."""
-    # The test process has many open files, so more descriptor numbers must be tried here.
-    server = Server(stack, descriptors=tmp_path / "none is free", most_descriptors=1_000)
-    greedy = [server.connect() for _ in range(TOTAL - 1)]
-    other = server.connect("127.0.0.2")
-    server.guard.check()
-    assert [is_open(*pair) for pair in greedy] == [True] * 4 + [False] * 3
-    assert is_open(*other)
-
-
 def test_a_kernel_without_statistics_is_logged_once(stack: ExitStack) -> None:
     """If the kernel does not report what clients have read, a warning is logged once.
 
@@ -180,7 +168,7 @@ def test_a_kernel_without_statistics_is_logged_once(stack: ExitStack) -> None:
 async def test_a_check_that_fails_is_logged_and_repeated(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an error in a check, the guard logs the error and goes on checking."""
     server = Server(stack)
-    sockets, speed = ClientSockets(server.listener, 2 * TOTAL), ReadingSpeed(seconds=10, rate=1_000)
+    sockets, speed = ClientSockets(server.listener), ReadingSpeed(seconds=10, rate=1_000)
     guard = ConnectionGuard(sockets, TOTAL, ClientAddresses(()), speed, server.metrics, check_seconds=0.0)
     failures, checked, loop = [RuntimeError("a bug")], asyncio.Event(), asyncio.get_running_loop()
 

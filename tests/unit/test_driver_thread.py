@@ -11,14 +11,14 @@ from threading import Event as Flag
 
 import pytest
 
-from pycalc.streaming.kafka.driver_thread import DriverThread
+from pycalc.streaming.kafka.client import DriverThread
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 HANGING = """
 import asyncio, time
-from pycalc.streaming.kafka.driver_thread import DriverThread
+from pycalc.streaming.kafka.client import DriverThread
 
 async def main():
     thread = DriverThread("driver")

@@ -277,12 +277,26 @@ async def test_a_failed_export_releases_its_slot(
     assert metrics.registry.get_sample_value("pycalc_history_exports") == 0
 
 
-def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
+@in_virtual_time
+async def test_an_export_makes_way_for_what_the_event_loop_has_to_do() -> None:
     """After a read, an export pauses eight times as long as the event loop did other work, at most 0.1 s.
 
     The export's own work is estimated as twice the processor time of the shortest read of a full page so far.
     """
-    exports = Exports(MemoryHistoryStore(), accounts(), Metrics(), digits_quota(Metrics()))
-    exports._pause_after(0.001, ROWS_PER_READ - 1)
-    pauses = [exports._pause_after(seconds, ROWS_PER_READ) for seconds in (0.002, 0.004, 0.005, 0.001, 0.005, 0.9)]
-    assert pauses == pytest.approx([0, 0, 0.008, 0, 0.024, 0.1])
+    store, moments = MemoryHistoryStore(), list[float]()
+    # The processor time of each read: the first is of a part of a page, so it is no estimate.
+    worked = [0.001, 0.002, 0.004, 0.005, 0.001, 0.005, 0.9, 0.0]
+    ticks = iter([tick for seconds in worked for tick in (0.0, seconds)])
+
+    async def read(before: bytes | None, size: int) -> list[HistoryRow]:
+        moments.append(now())
+        return [history_row(n) for n in range(size if len(moments) > 1 else 1)]
+
+    async def allow() -> None:
+        pass
+
+    exports = Exports(store, accounts(), Metrics(), digits_quota(Metrics()), lambda: next(ticks))
+    await lines(exports.records(Caller().principal, allow, read, NDJSON))
+    await lines(exports.records(Caller().principal, allow, read, NDJSON, limit=7 * ROWS_PER_READ))
+    pauses = [later - earlier for earlier, later in pairwise(moments)]
+    assert pauses == pytest.approx([0, 0, 0, 0.008, 0, 0.024, 0.1])

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from pycalc import __version__
 from pycalc.db.base import Instance
 from pycalc.errors import StoreUnavailable
+from pycalc.models.service import Figures
 from pycalc.observability.metrics import Metrics
 from pycalc.services.instances import Heartbeat, figures_of
 from tests.harness.virtual_time import in_virtual_time, now
@@ -90,6 +91,23 @@ async def test_each_outage_is_logged_once() -> None:
         store.error = None
         await store.calls(1)
     await heartbeat.aclose()
+
+
+async def test_figures_that_cannot_be_made_are_tried_again() -> None:
+    """If the figures can't be read once, this is logged, later reports follow, and the process ends as usual."""
+    store, metrics, failures = Reports(), Metrics(), [RuntimeError("a bug")]
+
+    def figures() -> Figures:
+        if failures:
+            raise failures.pop()
+        return figures_of(metrics, 1)
+
+    with capture_logs() as logs:
+        heartbeat = Heartbeat(store, "serve", figures, seconds=0.001)
+        await store.calls(1)
+        await heartbeat.aclose()
+    assert [entry["error"] for entry in logs] == ["a bug"]
+    assert len(store.forgotten) == 1
 
 
 def test_the_figures_are_the_present_values_of_the_metrics() -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
 from pycalc.errors import StreamUnavailable
@@ -48,6 +48,10 @@ class Driver:
         """Do nothing."""
 
 
+async def topic_lives() -> None:
+    """Find that the topic was not recreated."""
+
+
 @pytest.fixture
 def errors() -> BrokerErrors:
     """Return the handler of the member's errors."""
@@ -59,7 +63,7 @@ async def member(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> Async
     """Return a member that uses the fake driver."""
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
-    opened = KafkaMember({}, "events", lambda: None, errors)
+    opened = KafkaMember({}, "events", topic_lives, errors)
     yield opened
     await opened.aclose()
 
@@ -85,6 +89,29 @@ async def test_a_partition_that_another_member_has_now_is_only_logged(
     with capture_logs() as logs:
         await member.commit(BATCH)
     assert [log["error"] for log in logs] == ["ILLEGAL_GENERATION"]
+
+
+async def test_a_member_checks_its_topic_every_3_seconds(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member checks every 3 s that its topic was not recreated, and then fails."""
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
+    moments, checks = [100.0], list[float]()
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.monotonic", lambda: moments[-1])
+
+    async def check() -> None:
+        checks.append(moments[-1])
+        if len(checks) == 3:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_ID))
+
+    member = KafkaMember({}, "events", check, errors)
+    for moment in (100.0, 102.9, 103.1, 106.0, 106.2, 109.1):
+        moments.append(moment)
+        await member.receive()
+    moments.append(109.3)
+    with pytest.raises(StreamUnavailable):
+        await member.receive()
+    assert checks == [103.1, 106.2, 109.3]
+    await member.aclose()
 
 
 async def test_silence_is_no_sign_that_the_broker_answers(member: KafkaMember, errors: BrokerErrors) -> None:

@@ -435,22 +435,24 @@ def keyed(recorder: Recorder, rows: list[HistoryRow]) -> list[asyncio.Future[Non
 
 
 async def test_two_requests_with_one_key_in_a_commit_store_one() -> None:
-    """Of requests with the same idempotency key in one commit, the last is stored; others get KeysTaken."""
+    """Of queued requests with the same idempotency key, the first is stored; others get KeysTaken."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(4)]
         gone, first, last = keyed(recorder, rows[:3])
         unkeyed = recorder.record(rows[3:])
         gone.cancel()
-        await asyncio.gather(last, unkeyed)
-        with pytest.raises(KeysTaken) as taken:
-            await first
-        assert taken.value.ids == {bytes(16)}
-        assert (store.rows, store.batches) == (rows[2:], [rows[2:]])
+        await unkeyed
+        for late in (first, last):
+            with pytest.raises(KeysTaken) as taken:
+                await late
+            assert taken.value.ids == {bytes(16)}
+        assert store.rows == [rows[0], rows[3]]
+        assert store.batches == [rows[:1], rows[1:2], rows[2:], rows[3:]]  # the attempts
 
 
 async def test_requests_with_one_key_whose_callers_have_all_gone_store_one() -> None:
-    """If all callers with the same idempotency key hang up, the last one's row is stored, and so are other rows."""
+    """If all callers with the same idempotency key hang up, the first one's row is stored, and so are other rows."""
     store = MemoryHistoryStore()
     async with recording(store) as recorder:
         rows = [history_row(n) for n in range(4)]
@@ -458,4 +460,4 @@ async def test_requests_with_one_key_whose_callers_have_all_gone_store_one() -> 
             gone.cancel()
         await recorder.record([rows[2]])
         await recorder.record([rows[3]])
-        assert store.rows == rows[1:]
+        assert store.rows == [rows[0], *rows[2:]]

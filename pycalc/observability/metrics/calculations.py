@@ -12,23 +12,17 @@ class CalculationMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, gauge, seconds = constructors(registry)
-        self.calculations = counter(
-            "pycalc_calculations", "Calculations by operation and outcome", ("operation", "outcome")
-        )
-        self.calculations_under_way = gauge(
-            "pycalc_calculations_under_way", "Small calculations and batches that hold a slot"
-        )
+        self.calculations = counter("pycalc_calculations", "Calculations by outcome", ("operation", "outcome"))
+        self.calculations_under_way = gauge("pycalc_calculations_under_way", "Small calculations and batches")
         self.batched_calculations = gauge("pycalc_batched_calculations", "Calculations of the batches in progress")
         self.idempotency_keys = counter(
             "pycalc_idempotency_keys",
-            "Requests with an idempotency key: first, replayed, running (refused: the first has not ended), reused "
-            "(refused: it was another request's), deleted (refused: its calculations are deleted)",
+            "Requests with an idempotency key: first, replayed, or refused: running (the first has not ended), reused "
+            "(another request's key), deleted (its calculations are)",
             ("outcome",),
         )
         self.idempotent_running = gauge("pycalc_idempotent_requests", "Requests with an idempotency key in progress")
-        self.compute_seconds = seconds(
-            "pycalc_compute_duration_seconds", "Seconds to compute and verify one result", ("operation",)
-        )
+        self.compute_seconds = seconds("pycalc_compute_duration_seconds", "Seconds to compute a result", ("operation",))
         self.compute_running = gauge("pycalc_compute_running", "Computations in worker processes")
         self.compute_waiting = gauge("pycalc_compute_waiting", "Computations waiting for a worker")
         self.compute_refused = counter(
@@ -37,13 +31,8 @@ class CalculationMetrics:
             ("reason",),
         )
         self.workers_lost = counter("pycalc_compute_workers_lost", "Worker processes that died during a computation")
-        self.workers_out_of_memory = counter(
-            "pycalc_compute_workers_out_of_memory",
-            "Worker processes stopped because a computation exceeded its memory limit",
-        )
-        self.verification_failures = counter(
-            "pycalc_verification_failures", "Results that failed the check by residues"
-        )
+        self.workers_out_of_memory = counter("pycalc_compute_workers_out_of_memory", "Workers over the memory limit")
+        self.verification_failures = counter("pycalc_verification_failures", "Results that failed the residue check")
 
 
 class CacheMetrics:
@@ -54,18 +43,14 @@ class CacheMetrics:
         self.cache_misses = counter("pycalc_cache_misses", "Look-ups that found no result in any cache")
         self.cache_errors = counter("pycalc_cache_errors", "Look-ups that failed because a cache did not answer")
         self.cache_shared_hits = counter("pycalc_cache_shared_hits", "Results found in the shared cache")
-        self.cache_damaged = counter(
-            "pycalc_cache_damaged", "Values in the shared cache that failed their integrity check"
-        )
+        self.cache_damaged = counter("pycalc_cache_damaged", "Values in the shared cache that failed their check")
         self.cache_dropped = counter("pycalc_cache_dropped", "Results not written to the shared cache", ("reason",))
         self.cache_circuit = gauge("pycalc_cache_circuit", "The shared cache's breaker: 0 closed, 1 half-open, 2 open")
-        self.cache_circuit_opened = counter(
-            "pycalc_cache_circuit_opened", "Times that the shared cache's breaker opened"
-        )
+        self.cache_circuit_opened = counter("pycalc_cache_circuit_opened", "Times that the breaker opened")
         self.single_flights = counter(
             "pycalc_single_flight",
-            "Expensive results: leader (computed here for all instances), shared (computed by another instance), "
-            "timed_out (no longer waited for) and no_coordination (without Redis), both computed here too",
+            "Expensive results: leader (computed here for all), shared (computed elsewhere), computed here too: "
+            "timed_out (no longer waited for), no_coordination (without Redis)",
             ("outcome",),
         )
         self.cache_bytes = gauge("pycalc_cache_bytes", "Bytes in the in-process cache")

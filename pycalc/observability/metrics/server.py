@@ -13,33 +13,23 @@ class ServerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, gauge, seconds = constructors(registry)
         self.server_processes = gauge("pycalc_server_processes", "Server processes whose metrics are summed here")
-        self.server_processes_lost = counter(
-            "pycalc_server_processes_lost", "Server processes that ended and were replaced"
-        )
+        self.server_processes_lost = counter("pycalc_server_processes_lost", "Server processes that were replaced")
         self.connections = gauge("pycalc_connections", "Open connections of clients")
         self.connections_cut = counter(
-            "pycalc_connections_cut",
-            "Connections ended by the server: too many of one address, or a client that reads too slowly",
-            ("reason",),
+            "pycalc_connections_cut", "Connections ended: address (has too many), slow (reader)", ("reason",)
         )
         self.requests = counter("http_requests", "Requests answered", ("route", "method", "status"))
         self.request_seconds = seconds(
-            "http_request_duration_seconds",
-            "Seconds from a request's arrival to the last byte of its response",
-            ("route", "method"),
+            "http_request_duration_seconds", "From arrival to last byte", ("route", "method")
         )
         self.requests_refused = counter(
             "pycalc_requests_refused",
-            "Requests refused because too much is in progress: overload (calculations), batches, memory (responses), "
-            "database (of one user or address)",
+            "Requests refused: overload (calculations), batches, memory (responses), database (of one client)",
             ("reason",),
         )
         self.response_bytes = gauge("pycalc_response_bytes", "Bytes of memory that long responses in progress use")
         self.responses_cut = counter("pycalc_responses_cut", "Responses ended because the client read too slowly")
-        self.ids_ahead = gauge(
-            "pycalc_ids_ahead_seconds",
-            "Seconds by which the newest ids are ahead of the clock, or 0 if at most 5: a clock is or was wrong",
-        )
+        self.ids_ahead = gauge("pycalc_ids_ahead_seconds", "Newest ids ahead of the clock, if over 5: a clock is wrong")
         # ``labels`` costs more than counting, so its results are kept.
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 

@@ -1,7 +1,4 @@
-"""The event feed of ``GET /events``: first events from the history, then live events, without a gap between them.
-
-An event may appear twice, but only after the clock was set back.
-"""
+"""The event feed of ``GET /events``: first events from the history, then live events, without a gap between them."""
 
 from __future__ import annotations
 
@@ -36,10 +33,7 @@ class EventFeed:
         """Yield the caller's events with ids above ``last_id`` in ascending order. An admin gets all users' events.
 
         The first event is always empty and only marks the position in the feed. Without ``last_id``, only new events
-        follow it.
-
-        An id begins with the time at which it was made. If ``last_id`` or a yielded id is over AHEAD_MS ahead of the
-        clock, because the clock was set back, events with lower ids may follow.
+        follow it. If an id is over AHEAD_MS ahead of the clock, because the clock was set back, lower ids may follow.
 
         After some seconds without an event, HEARTBEAT is yielded. ``identify`` is called before each item, and must
         raise an error if the caller has lost the right to read events. The feed ends when the service stops, when the
@@ -62,7 +56,7 @@ class EventFeed:
                         yield event
 
     def end(self) -> None:
-        """End all feeds after their queued events. A feed that begins later ends after the events from the history."""
+        """End all feeds after their queued events, and feeds that begin later after the events from the history."""
         self._poller.end()
 
     async def _follow(self, user_id: bytes | None, after: bytes, subscriber: Subscriber) -> AsyncIterator[Event]:

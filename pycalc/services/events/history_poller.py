@@ -34,10 +34,7 @@ _log = get_logger(__name__)
 
 
 class Subscriber:
-    """A bounded queue of events for one client.
-
-    The ids of the events ascend and are above ``position``, unless the clock is set back by more than AHEAD_MS.
-    """
+    """A bounded queue of events for one client, with ascending ids above ``position``, unless a clock is set back."""
 
     def __init__(self, position: bytes) -> None:
         self.position = position
@@ -47,11 +44,9 @@ class Subscriber:
 
     def offer(self, events: Sequence[Event]) -> bool:
         """Queue events and return True. If the queue would exceed MAX_BEHIND, end the subscription and return False."""
-        if len(self._events) + len(events) > MAX_BEHIND:
-            self.end()
-            return False
-        self._put(*events)
-        return True
+        fits = len(self._events) + len(events) <= MAX_BEHIND
+        self._put(*(events if fits else [None]))
+        return fits
 
     def end(self) -> None:
         """End the iteration after the queued events."""
@@ -81,18 +76,14 @@ class Subscriber:
 class HistoryPoller:
     """A reader of new calculations in the database for subscribers. Without subscribers, it reads nothing.
 
-    Without ``shared``, no other process records calculations, and the poller reads when ``wake`` is called. With
-    ``shared``, it also reads at intervals, and delays each calculation by HOLD_BACK_SECONDS. So events come in the
-    order of their ids, and a client can resume after any id.
+    It reads when ``wake`` is called. If other processes record calculations too (``shared``), it also reads at
+    intervals, and delays each calculation by HOLD_BACK_SECONDS. So events come in the order of their ids.
     """
 
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """Read new calculations from ``history``. Set ``shared`` if other processes record calculations too.
-
-        ``clock_ns`` must return nanoseconds since the epoch. It must be the clock that gives new ids their time.
-        """
+        """``clock_ns`` must be the clock that gives new ids their time, in nanoseconds since the epoch."""
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
@@ -113,8 +104,7 @@ class HistoryPoller:
     async def subscribe(self, user_id: bytes | None) -> AsyncIterator[Subscriber]:
         """Return a context with a subscriber to one user's calculations, or to all users' if ``user_id`` is None.
 
-        The subscriber's iteration ends when the poller ends, or when the client falls too far behind. Raises
-        StoreUnavailable if the database does not answer.
+        Its iteration ends with the poller, or when the client falls too far behind. Raises StoreUnavailable.
         """
         async with self._reading:
             if self._count():

@@ -1,9 +1,8 @@
-"""The relay, which publishes the outbox's events to the stream at least once, in the order of their commits.
+"""The relay, which publishes the outbox's events to the stream at least once, in the order of their commits (ADR 5).
 
-The relay reads rows, publishes their events and only then deletes the rows. After a crash before the deletion, the
-events are published again, with the same ids. While the stream is down, the rows stay in the outbox. Of several relays
-on one database, only the holder of the lease publishes, so that each user's events stay in order. An event that the
-stream refuses is retried, without delaying later events, and becomes a dead letter after several refusals (ADR 5).
+It deletes rows only after publishing their events: after a crash in between, these are published again, with the same
+ids. Of several relays on one database, only the holder of the lease publishes, so that each user's events stay in
+order. An event that the stream refuses is retried, without delaying later events, and becomes a dead letter in the end.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from time import monotonic
 from uuid import uuid4
 
@@ -36,42 +36,32 @@ _LEASE_SECONDS = 10.0  # the lease expires after this time unless its holder ren
 _RENEW_BELOW_SECONDS = 6.0  # more than PUBLISH_SECONDS, so that a batch that begins now ends within the lease
 _POLL_SECONDS = 0.1
 _STANDBY_SECONDS = 0.5
-_REFRESH_SECONDS = 5.0  # between updates of the gauges during a backoff: another relay may publish meanwhile
 _OUTBOX_DRAIN_SECONDS = 1.5
 _RELEASE_SECONDS = 0.3
 
 _log = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class Relay:
     """A task that publishes the outbox's events. If other processes add events (``shared``), it reads at intervals."""
 
-    def __init__(
-        self,
-        outbox: OutboxStore,
-        stream: Publisher,
-        metrics: EventMetrics,
-        *,
-        shared: bool = False,
-        try_seconds: float = retry_schedule.SECONDS,
-        tracer: Tracer = NO_TRACER,
-        backoff: Callable[[Exception, int, float], float] = backoff_after,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        """Start the task. ``backoff`` must return the seconds to wait after an error, as ``backoff_after`` does.
+    outbox: OutboxStore
+    stream: Publisher
+    metrics: EventMetrics
+    _: KW_ONLY
+    shared: bool = False
+    try_seconds: float = retry_schedule.SECONDS  # a refused event is retried at least this long
+    tracer: Tracer = NO_TRACER
+    backoff: Callable[[Exception, int, float], float] = backoff_after  # returns the seconds to wait after an error
+    clock: Callable[[], float] = monotonic
 
-        An event that the stream refuses is retried for at least ``try_seconds`` before it becomes a dead letter.
-        """
-        self._outbox = outbox
-        self._shared = shared
-        self._backoff = backoff
-        self._clock = clock
-        self._failed = metrics.relay_failures
+    def __post_init__(self) -> None:
         self._owner = uuid4().bytes
         self._held_until = 0.0  # when this relay's lease expires, by its own clock
-        self._gauges = OutboxGauges(outbox, metrics, clock)
-        self._schedule = RetrySchedule(try_seconds, clock)
-        self._publisher = OutboxPublisher(outbox, stream, metrics, self._schedule, tracer)
+        self._gauges = OutboxGauges(self.outbox, self.metrics, self.clock)
+        self._schedule = RetrySchedule(self.try_seconds, self.clock)
+        self._publisher = OutboxPublisher(self.outbox, self.stream, self.metrics, self._schedule, self.tracer)
         self._work = asyncio.Event()
         self._work.set()  # an earlier process may have left events in the outbox
         self._closing = asyncio.Event()
@@ -81,15 +71,15 @@ class Relay:
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="relay")
         # An outbox that is not shared has no other relay, so an idle relay lets its lease expire. A scrape in another
         # thread may call the function at once, so this comes last.
-        metrics.relay_leading.set_function(lambda: self._holds_lease or not (shared or self._runner.done()))
+        self.metrics.relay_leading.set_function(lambda: self._holds_lease or not (self.shared or self._runner.done()))
 
     @property
     def _holds_lease(self) -> bool:
-        return self._held_until > self._clock()
+        return self._held_until > self.clock()
 
     def wake(self) -> None:
         """Tell the relay that the outbox has new rows. A relay on standby leaves them to the holder of the lease."""
-        if self._holds_lease or not self._shared:
+        if self._holds_lease or not self.shared:
             self._work.set()
 
     async def ping(self) -> None:
@@ -112,11 +102,11 @@ class Relay:
         """Release the lease to other relays. Ignore a failure, because the lease expires by itself."""
         self._held_until = 0.0
         with suppress(Exception):
-            await self._outbox.release(self._owner)
+            await self.outbox.release(self._owner)
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            poll = (_POLL_SECONDS if self._holds_lease else _STANDBY_SECONDS) if self._shared else None
+            poll = (_POLL_SECONDS if self._holds_lease else _STANDBY_SECONDS) if self.shared else None
             await wait_until_set(self._work, _STANDBY_SECONDS if self._schedule else poll)
             self._work.clear()
             try:
@@ -132,16 +122,16 @@ class Relay:
 
     async def _lead(self, seconds: float = _RENEW_BELOW_SECONDS) -> bool:
         """Acquire the lease, or renew it if it expires within ``seconds``. Return whether this relay holds it."""
-        began = self._clock()  # read before the call, so that the lease ends here before it ends in the database
+        began = self.clock()  # read before the call, so that the lease ends here before it ends in the database
         if self._held_until - began < seconds:
             renewal = began < self._held_until
-            acquired = await self._outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
+            acquired = await self.outbox.hold(self._owner, round(_LEASE_SECONDS * 1000))
             self._held_until = began + _LEASE_SECONDS if acquired else 0.0
             if not renewal:
                 self._batch = min(self._batch, _FIRST_BATCH)
-            if not acquired:
-                self._gauges.show([])
-                self._schedule.clear()
+            if not acquired:  # another relay publishes now
+                await self._gauges.show([], more=False)
+                self._schedule.forget_settled([], more=False)
         return self._holds_lease
 
     async def _publish_batch(self) -> bool:
@@ -149,10 +139,9 @@ class Relay:
         if not await self._lead():
             return False
         limit = self._batch + len(self._schedule)
-        entries = await self._outbox.pending(limit)
+        entries = await self.outbox.pending(limit)
         more = len(entries) == limit
         self._schedule.forget_settled(entries, more=more)
-        await self._gauges.show_oldest(entries, more=more)
         fresh, due = self._schedule.split(entries)
         removed = await self._publish(fresh)
         if fresh:
@@ -163,13 +152,12 @@ class Relay:
             if due:
                 self._retry_batch = min(_BATCH, _GROW * self._retry_batch)
         except StreamUnavailable as error:  # postpones only the retries
-            self._failed.inc()
+            self.metrics.relay_failures.inc()
             _log.warning("refused events can't be retried now", error=str(error), count=len(due))
             self._schedule.put_off()
             self._retry_batch = max(1, len(due) // _SHRINK)
-        self._gauges.note_removed(removed)
-        if not more and self._holds_lease:
-            self._gauges.show(entries if removed < len(entries) else (), len(entries) - removed)
+        if self._holds_lease:
+            await self._gauges.show(entries[: len(entries) - removed], more=more)
         return more and removed > 0
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:
@@ -179,18 +167,16 @@ class Relay:
         return await self._publisher.publish(entries)
 
     async def _back_off(self, error: Exception) -> None:
-        """Wait before the next try, with exponential backoff and full jitter. Update the gauges meanwhile."""
+        """Update the gauges, and wait before the next try, with exponential backoff and full jitter."""
         self._failures += 1
-        self._failed.inc()
-        delay = self._backoff(error, self._failures, _LONGEST_BACKOFF)
+        self.metrics.relay_failures.inc()
+        delay = self.backoff(error, self._failures, _LONGEST_BACKOFF)
         _log.warning("events were not published", error=str(error), failures=self._failures, retry_in=round(delay, 3))
         if isinstance(error, StreamUnavailable):
             self._batch = max(1, self._batch // _SHRINK)
             await self._release_lease()  # another relay may reach its broker, or have working credentials
-        end = self._clock() + delay
-        while not self._closing.is_set() and (left := end - self._clock()) > 0:
-            with suppress(Exception):  # a failure makes only the gauges stale
-                oldest = await self._outbox.pending(1)
-                await self._gauges.show_oldest(oldest, more=bool(oldest))
-            await wait_until_set(self._closing, min(left, _REFRESH_SECONDS))
+        with suppress(Exception):  # a failure makes only the gauges stale
+            oldest = await self.outbox.pending(1)
+            await self._gauges.show(oldest, more=bool(oldest))
+        await wait_until_set(self._closing, delay)
         self._work.set()

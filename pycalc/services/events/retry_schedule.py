@@ -22,8 +22,7 @@ class _Refusal(NamedTuple):
 class RetrySchedule:
     """The outbox rows whose events the stream has refused, each with the time of its next try.
 
-    An event becomes a dead letter after at least TRIES refusals and at least ``seconds`` since the first one, or at
-    once if the schedule is full.
+    An event becomes a dead letter after at least TRIES refusals and ``seconds``, or at once if the schedule is full.
     """
 
     def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = monotonic) -> None:
@@ -40,10 +39,6 @@ class RetrySchedule:
         fresh = [entry for entry in entries if entry.seq not in self._waiting]
         due = [entry for entry in entries if (known := self._waiting.get(entry.seq)) and known.next_try <= now]
         return fresh, due
-
-    def clear(self) -> None:
-        """Forget all rows, because another relay publishes now."""
-        self._waiting.clear()
 
     def forget(self, seqs: Iterable[int]) -> None:
         """Forget the rows with these sequence numbers, which have left the outbox."""
@@ -66,9 +61,8 @@ class RetrySchedule:
     def settle(self, tried: Sequence[OutboxRow], reasons: Mapping[bytes, str]) -> dict[int, str]:
         """Forget published rows, schedule the next try of refused rows, and return the rows to dead-letter.
 
-        ``reasons`` has the reason for each refusal, by the event's id. The result has the reason for each row to
-        dead-letter, by the row's sequence number. Call ``forget`` for these rows when the dead letters are stored.
-        Until then, their next try stays due.
+        ``reasons`` is by the event's id, the result by the row's sequence number. Call ``forget`` for these rows when
+        the dead letters are stored. Until then, their next try stays due.
         """
         if not (reasons or self._waiting):
             return {}

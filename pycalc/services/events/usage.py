@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from math import inf
 from time import time, time_ns
@@ -20,7 +21,7 @@ from pycalc.observability.metrics import EventMetrics
 from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.accounts.authorization import visible_user_ids
 from pycalc.services.limits.quota_keeper import QuotaKeeper
-from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, Member, MessageBatch
+from pycalc.streaming.base import USAGE_GROUP, Consumable, Delivery, MessageBatch
 
 _LONGEST_BACKOFF = 10.0
 # Failures that are older than this are forgotten. Without events, no success would follow them. The consumer retries
@@ -34,39 +35,38 @@ MAX_ITEMS = 10_000
 _log = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class UsageConsumer:
     """A consumer that counts a batch of events in the database, and then commits the batch to the stream.
 
-    After a crash between these two steps, the stream delivers the batch again, but no event counts twice (ADR 17).
+    After a crash in between, the stream delivers the batch again, but no event counts twice (ADR 17).
     """
 
-    def __init__(
-        self,
-        stream: Consumable,
-        usage: UsageStore,
-        dead_letters: DeadLetterStore,
-        metrics: EventMetrics,
-        tracer: Tracer = NO_TRACER,
-    ) -> None:
-        self._stream = stream
-        self._tracer = tracer
-        self._usage = usage
-        self._dead_letters = dead_letters
-        self._metrics = metrics
+    stream: Consumable
+    usage: UsageStore
+    dead_letters: DeadLetterStore
+    metrics: EventMetrics
+    tracer: Tracer = NO_TRACER
+
+    def __post_init__(self) -> None:
+        """Start the task."""
         self._closing = asyncio.Event()
+        self._receiving: asyncio.Future[MessageBatch] | None = None
         self._failures = 0
-        self._failed_at = -inf
+        self._failing_until = -inf
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="usage consumer")
 
     async def ping(self) -> None:
         """Raise StreamUnavailable if the task has ended, or has failed twice in a row and within the last 40 s."""
-        if self._runner.done() or (self._failures > 1 and not self._recovered()):
+        if self._runner.done() or (self._failures > 1 and self._loop.time() < self._failing_until):
             raise StreamUnavailable("Events are not being consumed.")
 
     async def aclose(self) -> None:
         """Finish the current batch or cancel it after 2 s, and leave the consumer group, which may take 2 s more."""
         self._closing.set()
+        if self._receiving is not None:
+            self._receiving.cancel()  # which ends the task, unless it is processing a batch
         _, late = await asyncio.wait({self._runner}, timeout=_FINISH_SECONDS)
         if late:
             self._runner.cancel()
@@ -75,27 +75,15 @@ class UsageConsumer:
     async def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                async with self._stream.consume(USAGE_GROUP) as member:
-                    while not self._closing.is_set() and (batch := await self._receive(member)) is not None:
+                async with self.stream.consume(USAGE_GROUP) as member:
+                    while not self._closing.is_set():
+                        self._receiving = asyncio.ensure_future(member.receive())
+                        batch = await self._receiving
                         if batch.deliveries and await self._process_until_done(batch.deliveries):
                             await member.commit(batch)
                             self._failures = 0
             except Exception as error:  # after any error, uncommitted events are redelivered
                 await self._back_off(error)
-
-    async def _receive(self, member: Member) -> MessageBatch | None:
-        """Return the next batch, or None if the consumer is closed first."""
-        receiving = asyncio.ensure_future(member.receive())
-        # Retrieve an error that follows the end of the wait, so that asyncio does not log it.
-        receiving.add_done_callback(lambda done: done.cancelled() or done.exception())
-        closing = asyncio.ensure_future(self._closing.wait())
-        try:
-            await asyncio.wait({receiving, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return receiving.result() if receiving.done() else None
-        finally:
-            for task in (receiving, closing):
-                task.cancel()
-            await asyncio.wait({receiving, closing})
 
     async def _process_until_done(self, deliveries: Sequence[Delivery]) -> bool:
         """Process a batch. Retry while the database is unavailable; return False if ``aclose`` is called meanwhile."""
@@ -125,39 +113,35 @@ class UsageConsumer:
                 content, reason = payload[:_PAYLOAD_BYTES], str(error)
                 letter = DeadLetter(0, "consumer", event_id, delivery.origin, reason, content, now_ms())
                 dead_letters.append(letter)
-        counted = await self._usage.count(uses) if uses else 0
-        self._metrics.events_consumed.inc(counted)
-        self._metrics.events_repeated.inc(len(uses) - counted)
+        counted = await self.usage.count(uses) if uses else 0
+        self.metrics.events_consumed.inc(counted)
+        self.metrics.events_repeated.inc(len(uses) - counted)
         if counted:  # a batch of repetitions alone may be as old as the stream, and would distort the lag
             oldest = min(use.event_id for use in uses)
-            self._metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
-        if self._tracer.on:
-            traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
-            record_each(self._tracer, "count", "process", traceparents, began_ns)
+            self.metrics.consumer_lag.observe(max(0.0, time() - unix_ms_of_id(oldest) / 1000))
+        traceparents = (delivery.event and delivery.event.traceparent for delivery in deliveries)
+        record_each(self.tracer, "count", traceparents, began_ns, {"messaging.operation.type": "process"})
         if dead_letters:
             count, first = len(dead_letters), dead_letters[0]
-            if await self._dead_letters.size() < MAX_DEAD_LETTERS:
-                await self._dead_letters.put(dead_letters)
-                self._metrics.dead_letters.labels("consumer").inc(count)
+            if await self.dead_letters.size() < MAX_DEAD_LETTERS:
+                await self.dead_letters.put(dead_letters)
+                self.metrics.dead_letters.labels("consumer").inc(count)
                 _log.warning("messages dead-lettered", count=count, origin=first.origin, reason=first.reason)
             else:
-                self._metrics.messages_dropped.inc(count)
+                self.metrics.messages_dropped.inc(count)
                 message = "messages dropped, because there are too many dead letters"
                 _log.error(message, count=count, origin=first.origin, reason=first.reason, most=MAX_DEAD_LETTERS)
 
     async def _back_off(self, error: Exception) -> None:
         """Wait before the next try, with exponential backoff and full jitter."""
-        self._failures = 1 if self._recovered() else self._failures + 1
-        self._failed_at = self._loop.time()
-        self._metrics.consumer_failures.inc()
+        now = self._loop.time()
+        self._failures = self._failures + 1 if now < self._failing_until else 1
+        self._failing_until = now + _RECOVERY_SECONDS
+        self.metrics.consumer_failures.inc()
         delay = backoff_after(error, self._failures, _LONGEST_BACKOFF)
         trace = None if isinstance(error, PycalcError) else error
         _log.warning("events were not consumed", error=str(error), retry_in=round(delay, 3), exc_info=trace)
         await wait_until_set(self._closing, delay)
-
-    def _recovered(self) -> bool:
-        """Return whether there was no failure in the last 40 s."""
-        return self._loop.time() - self._failed_at >= _RECOVERY_SECONDS
 
 
 class UsageReader:
@@ -173,8 +157,7 @@ class UsageReader:
     ) -> str:
         """Return a UsageReport as JSON for ``since`` <= day < ``until``, with the state of the caller's quotas.
 
-        The report has at most MAX_ITEMS totals, those of the newest days. Raises the errors of ``visible_user_ids``,
-        such as Forbidden for another user's totals.
+        It has at most MAX_ITEMS totals, those of the newest days. Raises the errors of ``visible_user_ids``.
         """
         selection = UsageFilter(
             user_ids=await visible_user_ids(self._users, caller, user),

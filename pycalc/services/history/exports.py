@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from time import thread_time
 from typing import Generic, NamedTuple, TypeVar
@@ -56,6 +57,7 @@ EXPORT_FORMATS: dict[str, ExportFormat[HistoryRow]] = _formats(encode_item, CSV_
 AUDIT_FORMATS: dict[str, ExportFormat[AuditEntry]] = _formats(encode_entry, AUDIT_CSV_HEADER, encode_entry_csv)
 
 
+@dataclass(eq=False)
 class Exports:
     """Exports of records as files, with a concurrency limit in total and per user.
 
@@ -63,29 +65,23 @@ class Exports:
     other work. So exports are slow on a busy service and fast on an idle one.
     """
 
-    def __init__(
-        self,
-        history: HistoryStore,
-        users: UserStore,
-        metrics: HistoryMetrics,
-        quota: WindowQuota,
-        thread_clock: Callable[[], float] = thread_time,
-    ) -> None:
-        """Charge the bytes of exports to ``quota``. ``thread_clock`` returns the thread's processor time in seconds."""
-        self._history = history
-        self._users = users
-        self._quota = quota
-        self._thread_clock = thread_clock
+    history: HistoryStore
+    users: UserStore
+    metrics: HistoryMetrics
+    quota: WindowQuota  # of the bytes of results
+    thread_clock: Callable[[], float] = thread_time  # returns the thread's processor time in seconds
+
+    def __post_init__(self) -> None:
         self._limit = ConcurrencyLimit(
             MAX_EXPORTS,
-            metrics.exports_refused,
+            self.metrics.exports_refused,
             "Too many exports of the history are running; retry when one has ended.",
             each=MAX_EXPORTS_EACH,
         )
         self._read_lock = asyncio.Lock()
         self._pause = 0.0
         self._shortest_read = math.inf
-        metrics.exports.set_function(lambda: self._limit.taken)
+        self.metrics.exports.set_function(lambda: self._limit.taken)
 
     async def export(
         self,
@@ -94,20 +90,20 @@ class Exports:
         export_format: ExportFormat[HistoryRow],
         limit: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the selected calculations as the content of a file, newest first, in one or more parts.
+        """Yield the selected calculations, at most the newest ``limit`` of them, as ``records`` does.
 
-        If ``limit`` is given, yield only the newest ``limit`` calculations. ``identify`` must return the caller; it is
-        called at the start and before each part. Raises InvalidInput for a malformed cursor, Forbidden if an admin
-        loses the role meanwhile, and the errors of ``identify``, ``filter_of`` and ``records``.
+        ``identify`` must return the caller; it is called at the start and before each part. Raises InvalidInput for a
+        malformed cursor, Forbidden if an admin loses the role meanwhile, and the errors of ``identify``, ``filter_of``
+        and ``records``.
         """
         caller = await identify()
-        history_filter = await filter_of(selection, caller, self._users)
+        history_filter = await filter_of(selection, caller, self.users)
 
         async def require_rights() -> None:
             if not (await identify()).is_admin and caller.is_admin:
                 raise Forbidden("Only an admin may read other users' history.")
 
-        read = partial(self._history.page, history_filter)
+        read = partial(self.history.page, history_filter)
         before = cursor_id(selection.cursor)
         async with aclosing(self.records(caller, require_rights, read, export_format, before, limit)) as pages:
             async for page in pages:
@@ -124,20 +120,19 @@ class Exports:
     ) -> AsyncGenerator[bytes, None]:
         """Yield records as the content of a file, newest first, in one or more parts.
 
-        ``read(before, size)`` must return the newest records with ids below ``before``, up to ``size`` of them. If
-        ``before`` is None, ids have no bound. The first call of ``read`` gets the argument ``before`` of this method.
-        At most ``limit`` records are yielded; ``limit`` must be at least 1. ``require_rights`` is called before each
-        part, and must raise an error if the caller has lost its rights.
+        ``read(before, size)`` must return the newest records with ids below ``before``, up to ``size`` of them; None
+        is no bound. At most ``limit`` records (at least 1) are yielded. ``require_rights`` is called before each part,
+        and must raise an error if the caller has lost its rights.
 
-        Without records, the content is the header line, or empty if the format has none. A selected record that exists
-        from the start to the end of the export appears exactly once. Records made after the start are left out, except
-        those that another process commits within about 2 s of the start. No transaction is open during a yield.
+        A selected record that exists from the start to the end of the export appears exactly once. Records made after
+        the start are left out, except those that another process commits within about 2 s of the start. No transaction
+        is open during a yield.
 
         Raises QuotaExceeded if nothing is left of the quota, Overloaded above the concurrency limits, StoreUnavailable,
         and the errors of ``require_rights``. An exception after the first yield means that the export is incomplete.
         An export that has begun may exceed the quota, because the client would have to repeat an incomplete one.
         """
-        self._quota.require(caller)
+        self.quota.require(caller)
         left = sys.maxsize if limit is None else limit
         with self._limit.acquire(caller.user_id):
             text = export_format.head
@@ -145,25 +140,18 @@ class Exports:
                 size = min(left, ROWS_PER_READ)
                 async with self._read_lock:
                     await asyncio.sleep(self._pause)
-                    began = self._thread_clock()
+                    began = self.thread_clock()
                     rows = await read(before, size)
-                    self._pause = self._pause_after(self._thread_clock() - began, len(rows))
+                    worked = self.thread_clock() - began  # processor time of the event loop's thread, for all work
+                    if len(rows) == ROWS_PER_READ:  # the shortest such read estimates the export's own part
+                        self._shortest_read = min(self._shortest_read, worked)
+                    others = worked - 2 * self._shortest_read
+                    self._pause = max(0.0, min(_PAUSE_FACTOR * others, _LONGEST_PAUSE))
                     text += "".join(map(export_format.line, rows))
                 await require_rights()
                 content = text.encode()
-                self._quota.charge(caller, len(content))
+                self.quota.charge(caller, len(content))
                 yield content
                 if len(rows) < size:
                     return
                 text, before, left = "", rows[-1].id, left - size
-
-    def _pause_after(self, worked: float, rows: int) -> float:
-        """Return the pause in seconds after a read of ``rows`` records.
-
-        The pause is proportional to the event loop's other work during the read. ``worked`` is the processor time in
-        seconds of the loop's thread during the read, for all work. The export's own part is estimated as the shortest
-        time so far of a read of ROWS_PER_READ records. Time beyond twice this estimate counts as other work.
-        """
-        if rows == ROWS_PER_READ:
-            self._shortest_read = min(self._shortest_read, worked)
-        return max(0.0, min(_PAUSE_FACTOR * (worked - 2 * self._shortest_read), _LONGEST_PAUSE))

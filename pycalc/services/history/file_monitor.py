@@ -9,7 +9,6 @@ from typing import Literal
 
 from structlog import get_logger
 
-from pycalc.backoff import wait_until_set
 from pycalc.errors import StoreUnavailable
 from pycalc.observability.metrics import HistoryMetrics
 
@@ -26,18 +25,16 @@ _log = get_logger(__name__)
 class FileMonitor:
     """A monitor of an SQLite file. ``problem`` is the reason why no calculation may be recorded, or None.
 
-    The problem ``disk`` means that the free space on the file's disk is below a reserve. The reserve is kept for all
-    other writes, such as logins and deletions.
-
-    The problem ``file`` means that the file or its write-ahead log was moved, deleted or replaced after it was opened.
-    Commits would still succeed, but the next start would not find them.
+    ``disk``: the free space on the disk is below a reserve, which is kept for other writes, such as logins and
+    deletions. ``file``: the file or its write-ahead log was moved, deleted or replaced after it was opened. Commits
+    would still succeed, but the next start would not find them.
     """
 
     def __init__(self, file: Path, reserve_bytes: int, metrics: HistoryMetrics, *, seconds: float = 1.0) -> None:
         """Check the file, and start a task that checks it again every ``seconds``. The database must be open.
 
-        ``reserve_bytes`` is the size of the reserve. It should exceed what the recorder can write between two checks:
-        about 30 MB a second. Raises OSError if the first check fails.
+        ``reserve_bytes`` should exceed what the recorder can write between two checks: about 30 MB a second. Raises
+        OSError if the first check fails.
         """
         self._files = [file, file.with_name(file.name + "-wal")]
         self._opened = [_identity(each) for each in self._files]
@@ -47,7 +44,6 @@ class FileMonitor:
         self.problem: Literal["disk", "file"] | None = None
         metrics.disk_reserve.set(reserve_bytes)
         self._check()
-        self._closing = asyncio.Event()
         self._runner = asyncio.get_running_loop().create_task(self._run(), name="file monitor")
 
     def require(self) -> None:
@@ -57,12 +53,12 @@ class FileMonitor:
 
     async def aclose(self) -> None:
         """Stop the task."""
-        self._closing.set()
-        await self._runner
+        self._runner.cancel()
+        await asyncio.wait({self._runner})
 
     async def _run(self) -> None:
-        while not self._closing.is_set():
-            await wait_until_set(self._closing, self._seconds)
+        while True:
+            await asyncio.sleep(self._seconds)
             try:
                 await asyncio.to_thread(self._check)
             except OSError as error:  # the database reports a disk that fails

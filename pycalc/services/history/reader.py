@@ -55,10 +55,9 @@ class HistoryReader:
         return row
 
     async def page(self, caller: Principal, selection: HistorySelection, limit: int) -> tuple[str, str | None]:
-        """Return up to ``limit`` of the selected calculations, newest first, and the cursor of the next page, if any.
+        """Return the newest ``limit`` of the selected calculations, a HistoryPage as JSON, and the next page's cursor.
 
-        The calculations are a HistoryPage as JSON. Raises InvalidInput for a malformed cursor, and the errors of
-        ``visible_user_ids``.
+        Raises InvalidInput for a malformed cursor, and the errors of ``visible_user_ids``.
         """
         history_filter = await filter_of(selection, caller, self._users)
         rows = await self._history.page(history_filter, cursor_id(selection.cursor), limit + 1)

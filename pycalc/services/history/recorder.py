@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from time import monotonic, perf_counter, time_ns
+from typing import NamedTuple
 
 from structlog import get_logger
 
@@ -19,88 +22,130 @@ from pycalc.errors import KeysTaken, OutcomeUnknown, Overloaded, PycalcError, St
 from pycalc.models.history import HistoryRow
 from pycalc.models.idempotency import KeyRow
 from pycalc.observability.metrics import HistoryMetrics
-from pycalc.observability.tracing import NO_TRACER, Tracer
+from pycalc.observability.tracing import NO_TRACER, Tracer, record_each
 from pycalc.services.history.file_monitor import FileMonitor
-from pycalc.services.history.row_queue import KEY_BYTES, ROW_BYTES, Entry, RowQueue
+
+_ROW_BYTES = 600  # the memory of a queued row, without its input and result
+_KEY_BYTES = 300  # the memory of a queued idempotency key, without its calculations' ids and problems
 
 _log = get_logger(__name__)
 
 
+class _Entry(NamedTuple):
+    """The rows of one call of ``Recorder.record``, their idempotency key, and the future that the call returned."""
+
+    rows: Sequence[HistoryRow]
+    size: int  # in bytes
+    arrived: float  # a time of ``monotonic``
+    done: asyncio.Future[None]
+    key: KeyRow | None = None
+
+
+class _RowQueue:
+    """A first-in, first-out queue of entries, with the sums of their rows and bytes."""
+
+    def __init__(self) -> None:
+        self._entries: deque[_Entry] = deque()
+        self.rows = 0
+        self.bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def put(self, entry: _Entry) -> None:
+        """Append an entry."""
+        self._entries.append(entry)
+        self.rows += len(entry.rows)
+        self.bytes += entry.size
+
+    def take(self, max_rows: int) -> list[_Entry]:
+        """Remove and return the oldest entries: up to ``max_rows`` rows in total, or a single entry with more rows.
+
+        The second of two entries with the same idempotency key is left for the next commit, which then rejects it.
+        """
+        batch: list[_Entry] = []
+        keys: set[bytes] = set()
+        rows = 0
+        while self._entries and (not batch or rows + len(self._entries[0].rows) <= max_rows):
+            if (key := self._entries[0].key) is not None:
+                if key.id in keys:
+                    break
+                keys.add(key.id)
+            batch.append(self._pop())
+            rows += len(batch[-1].rows)
+        return batch
+
+    def take_older(self, moment: float) -> list[_Entry]:
+        """Remove and return the entries that arrived before ``moment``, a time of ``monotonic``."""
+        older = []
+        while self._entries and self._entries[0].arrived < moment:
+            older.append(self._pop())
+        return older
+
+    def _pop(self) -> _Entry:
+        entry = self._entries.popleft()
+        self.rows -= len(entry.rows)
+        self.bytes -= entry.size
+        return entry
+
+
+@dataclass(eq=False)
 class Recorder:
     """A queue of history rows, which a task commits in batches in the order of their arrival."""
 
-    def __init__(
-        self,
-        history: HistoryStore,
-        metrics: HistoryMetrics,
-        committed: Callable[[Sequence[HistoryRow]], None],
-        *,
-        max_rows: int = 10_000,
-        max_bytes: int = 64 * 1024 * 1024,
-        max_age: float = 1.25,
-        batch_rows: int = ROWS_PER_STATEMENT,
-        probe_seconds: float = 1.0,
-        file: FileMonitor | None = None,
-        tracer: Tracer = NO_TRACER,
-    ) -> None:
-        """Start the task. ``committed`` is called with the rows of each commit.
+    history: HistoryStore
+    metrics: HistoryMetrics
+    committed: Callable[[Sequence[HistoryRow]], None]  # called with the rows of each commit
+    _: KW_ONLY
+    max_rows: int = 10_000  # in the queue
+    max_bytes: int = 64 * 1024 * 1024  # in the queue
+    max_age: float = 1.25  # seconds that a row waits, approximately
+    batch_rows: int = ROWS_PER_STATEMENT  # of a commit; a call of ``record`` with more gets a commit of its own
+    probe_seconds: float = 1.0  # after a failure, the database is probed at this interval until a write succeeds
+    file: FileMonitor | None = None  # new rows are refused while the file has a problem
+    tracer: Tracer = NO_TRACER
 
-        The queue has at most ``max_rows`` rows and ``max_bytes`` bytes. New rows are refused while ``file`` has a
-        problem. A row waits for at most about ``max_age`` seconds. A commit has up to ``batch_rows`` rows; a call of
-        ``record`` with more rows gets a commit of its own. If the database fails, it is probed every ``probe_seconds``
-        until a write succeeds.
-        """
-        self._history = history
-        self._tracer = tracer
-        self._metrics = metrics
-        self._committed = committed
-        self._file = file
-        self._max_age = max_age
-        self._batch_rows = batch_rows
-        self._queue = RowQueue(max_rows, max_bytes)
+    def __post_init__(self) -> None:
+        self._queue = _RowQueue()
         self._arrival = asyncio.Event()
         self._closing = False
-        self._committing: list[Entry] = []
+        self._committing: list[_Entry] = []
         self._commit_began = math.inf
         self._watching = False
         self._failing = False
-        self._probe_seconds = probe_seconds
         self._probing: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._runner = self._loop.create_task(self._run(), name="recorder")
-        metrics.recorder_rows.set_function(lambda: self._queue.rows)
-        metrics.recorder_bytes.set_function(lambda: self._queue.bytes)
+        self.metrics.recorder_rows.set_function(lambda: self._queue.rows)
+        self.metrics.recorder_bytes.set_function(lambda: self._queue.bytes)
 
     def record(self, rows: Sequence[HistoryRow], key: KeyRow | None = None) -> asyncio.Future[None]:
         """Queue the rows of one request for a common transaction. Return a future that is done when they are durable.
 
-        ``key`` is the request's idempotency key, which is stored in the same transaction; None means that there is
-        none. The future raises KeysTaken if another request with the same key is recorded, earlier or in the same
-        commit.
-
-        The future raises RowsRejected if the database rejects the rows' values. It raises StoreUnavailable if their
-        commit fails, or if they have waited for ``max_age``. After these errors, the rows are not in the history. If it
-        is not known whether they are, for example because their commit still runs at ``max_age``, the future raises
-        OutcomeUnknown.
+        ``key`` is the request's idempotency key, which is stored in the same transaction. The future raises KeysTaken
+        if an earlier request with the same key is recorded, and RowsRejected if the database rejects the rows' values.
+        It raises StoreUnavailable if the commit fails, or if the rows have waited for ``max_age``. After these errors,
+        the rows are not in the history. The future raises OutcomeUnknown if it is not known whether they are, for
+        example because their commit still runs at ``max_age``.
 
         The call itself raises Overloaded if the queue is full. It raises StoreUnavailable if the running commit is
         older than ``max_age``, ``file`` has a problem, or the service is shutting down.
         """
         self.require_room(len(rows))
-        size = sum([ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
+        size = sum([_ROW_BYTES + len(row.input) + len(row.result or "") for row in rows])
         if key is not None:
-            size += KEY_BYTES + len(key.calculations) + len(key.problems or b"")
-        if not self._queue.fits(len(rows), size):
-            self._metrics.recorder_refused.labels("full").inc(len(rows))
+            size += _KEY_BYTES + len(key.calculations) + len(key.problems or b"")
+        if self._queue.rows + len(rows) > self.max_rows or self._queue.bytes + size > self.max_bytes:
+            self.metrics.recorder_refused.labels("full").inc(len(rows))
             raise Overloaded("Too many calculations are waiting to be recorded; retry in 1 s.")
         if self._closing or self._runner.done():
             raise StoreUnavailable("The service is shutting down; retry in 1 s.")
         now = monotonic()
-        if now - self._commit_began > self._max_age:
-            self._metrics.recorder_refused.labels("aged").inc(len(rows))
+        if now - self._commit_began > self.max_age:
+            self.metrics.recorder_refused.labels("aged").inc(len(rows))
             raise self._late()
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(Entry(rows, size, now, done, key))
+        self._queue.put(_Entry(rows, size, now, done, key))
         self._arrival.set()
         return done
 
@@ -109,22 +154,22 @@ class Recorder:
 
         Call this before a computation, so that no result is computed that can't be recorded.
         """
-        if self._file is not None and self._file.problem is not None:
-            self._metrics.recorder_refused.labels(self._file.problem).inc(rows)
-            self._file.require()
+        if self.file is not None and self.file.problem is not None:
+            self.metrics.recorder_refused.labels(self.file.problem).inc(rows)
+            self.file.require()
 
     async def ping(self) -> None:
         """Raise StoreUnavailable if rows can't be recorded now, or no write has succeeded since the database failed."""
-        if self._file is not None:
-            self._file.require()
-        hangs = monotonic() - self._commit_began > self._max_age
+        if self.file is not None:
+            self.file.require()
+        hangs = monotonic() - self._commit_began > self.max_age
         if self._runner.done() or hangs or self._failing:
             raise StoreUnavailable("Calculations are not being recorded.")
 
     async def probe(self) -> None:
         """Check that the database can write. If not, log it, and let ``ping`` raise an error until a write succeeds."""
         try:
-            await self._history.probe()
+            await self.history.probe()
         except Exception as error:
             _log.warning("the history cannot be written", error=str(error))
             self._fail()
@@ -144,7 +189,7 @@ class Recorder:
                 self._arrival.clear()
                 await self._arrival.wait()
                 continue
-            self._committing = self._queue.take(self._batch_rows)
+            self._committing = self._queue.take(self.batch_rows)
             self._commit_began = monotonic()
             if not self._watching:
                 self._watch()
@@ -156,41 +201,38 @@ class Recorder:
         self._watching = bool(self._committing)
         if not self._watching:
             return
-        oldest = monotonic() - self._max_age
+        oldest = monotonic() - self.max_age
         if aged := self._queue.take_older(oldest):
             self._refuse(aged, self._late(), "aged")
         if slow := [entry for entry in self._committing if entry.arrived < oldest]:
             unknown = OutcomeUnknown(
-                f"{self._history.reason_of_delay()}: it is not known whether the calculation is recorded. "
+                f"{self.history.reason_of_delay()}: it is not known whether the calculation is recorded. "
                 "Check the history before you repeat it."
             )
             self._refuse(slow, unknown, "unknown")
-        self._loop.call_later(self._max_age / 16, self._watch)
+        self._loop.call_later(self.max_age / 16, self._watch)
 
-    async def _commit(self, batch: list[Entry]) -> None:
+    async def _commit(self, batch: list[_Entry]) -> None:
         """Commit a batch, if possible in one transaction, and complete the future of each entry."""
         started, began_ns = perf_counter(), time_ns()
-        batch = _without_repeated_keys(batch)
         rows = [row for entry in batch for row in entry.rows]
         keys = [entry.key for entry in batch if entry.key is not None]
         try:
-            await self._history.append(rows, keys)
+            await self.history.append(rows, keys)
         except Exception as error:
             await self._after_failure(batch, error)
             return
         self._failing = False
-        self._metrics.commit_rows.observe(len(rows))
-        self._metrics.commit_seconds.observe(perf_counter() - started)
-        if self._tracer.on:
-            ended_ns, attributes = time_ns(), {"pycalc.commit.rows": len(rows)}
-            for traceparent in filter(None, (entry.rows[0].traceparent for entry in batch)):
-                self._tracer.record("commit", began_ns, ended_ns, traceparent, **attributes)
+        self.metrics.commit_rows.observe(len(rows))
+        self.metrics.commit_seconds.observe(perf_counter() - started)
+        traceparents = (entry.rows[0].traceparent for entry in batch)
+        record_each(self.tracer, "commit", traceparents, began_ns, {"pycalc.commit.rows": len(rows)})
         for entry in batch:
             if not entry.done.done():  # a future is done already if its caller was cancelled or got OutcomeUnknown
                 entry.done.set_result(None)
-        self._committed(rows)
+        self.committed(rows)
 
-    async def _after_failure(self, batch: list[Entry], error: Exception) -> None:
+    async def _after_failure(self, batch: list[_Entry], error: Exception) -> None:
         """Handle the error of a batch's commit: fail the entries at fault, or all if the database is unavailable."""
         if isinstance(error, KeysTaken):
             taken = [entry for entry in batch if entry.key is not None and entry.key.id in error.ids]
@@ -215,7 +257,7 @@ class Recorder:
 
     def _late(self) -> StoreUnavailable:
         """Return the error for rows that are refused because the running commit takes too long."""
-        return StoreUnavailable(f"{self._history.reason_of_delay()}; retry in 1 s.")
+        return StoreUnavailable(f"{self.history.reason_of_delay()}; retry in 1 s.")
 
     def _fail(self) -> None:
         """Let ``ping`` raise StoreUnavailable until a probe or a commit succeeds, and start the probes."""
@@ -226,36 +268,17 @@ class Recorder:
     async def _probe_again(self) -> None:
         # An instance that is not ready may get no requests, and then no commit would show that writes work again.
         while self._failing:
-            await asyncio.sleep(self._probe_seconds)
+            await asyncio.sleep(self.probe_seconds)
             with suppress(Exception):  # the next probe may succeed
                 if not self._committing:  # a commit serves as the probe
-                    await self._history.probe()
+                    await self.history.probe()
                     self._failing = False
                     _log.info("the history can be written again")
 
-    def _refuse(self, entries: list[Entry], error: PycalcError, reason: str) -> None:
+    def _refuse(self, entries: list[_Entry], error: PycalcError, reason: str) -> None:
         """Complete the pending futures of these entries with an error, and count these entries' rows by ``reason``."""
         waiting = [entry for entry in entries if not entry.done.done()]
         for entry in waiting:
             entry.done.set_exception(error)
         if waiting:
-            self._metrics.recorder_refused.labels(reason).inc(sum(len(entry.rows) for entry in waiting))
-
-
-def _without_repeated_keys(batch: list[Entry]) -> list[Entry]:
-    """Return the entries to commit. Of entries with the same idempotency key, all but the last fail with KeysTaken.
-
-    A key can appear twice in a batch after the first caller has disconnected. An INSERT of both would fail, and all
-    entries would have to be committed one by one.
-    """
-    last = {entry.key.id: entry for entry in batch if entry.key is not None}
-    if not last:
-        return batch
-    kept = []
-    for entry in batch:
-        if entry.key is None or last[entry.key.id] is entry:
-            kept.append(entry)
-        elif not entry.done.done():
-            taken = KeysTaken("A later request of this commit has the Idempotency-Key.", frozenset({entry.key.id}))
-            entry.done.set_exception(taken)
-    return kept
+            self.metrics.recorder_refused.labels(reason).inc(sum(len(entry.rows) for entry in waiting))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from functools import partial
 from time import time
+from typing import Any, TypeVar
 
 from structlog import get_logger
 
@@ -35,21 +37,18 @@ _PERIOD_SECONDS = 3_600.0
 # Another process may commit a row up to this long after the time in its id. This covers the recorder's longest wait and
 # a difference of the clocks.
 _SETTLING_SECONDS = 10.0
-# The most cached quotas. A further quota evicts the oldest; the default quota then counts for that user's new rows.
-_MOST_OWN_QUOTAS = 50_000
+_MOST_OWN_QUOTAS = 50_000  # a further one evicts the oldest; the default then counts for that user's new rows
 _PAUSE_SECONDS = 0.05  # between two batches, so that the recorder and others can use the database
 _READ_PAUSE_SECONDS = 0.01  # between two reads
 
+_T = TypeVar("_T")
 _log = get_logger(__name__)
 
 
 async def _ms_before(history: HistoryStore, age: timedelta) -> int:
-    """Return the time that was ``age`` ago, in milliseconds since the epoch.
-
-    Raises StoreUnavailable if this host's clock and the database's differ by more than a minute. Without this check, a
-    process whose clock is a year ahead would delete the history of all users.
-    """
+    """Return the time ``age`` ago in milliseconds. Raises StoreUnavailable if the clock of the database differs."""
     now = now_ms()
+    # Without this check, a process whose clock is a year ahead would delete the history of all users.
     difference = abs(now - await history.clock_ms()) // 1000
     if difference > _MOST_SECONDS_APART:
         raise StoreUnavailable(
@@ -65,9 +64,8 @@ def _weight(characters: int) -> int:
 async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
     """Delete calculations older than ``age``. Yield the number of deleted rows after each transaction.
 
-    The first calculation with an unpublished event is kept, and so are all later ones. A calculation whose event is a
-    dead letter is kept too. Raises StoreUnavailable if the database does not answer, or if its clock and this host's
-    differ by more than a minute.
+    The first calculation with an unpublished event is kept, and all later ones, and those whose event is a dead letter.
+    Raises StoreUnavailable, also if the database's clock and this host's differ by more than a minute.
     """
     before = first_id_of_ms(await _ms_before(history, age))
     while gone := await history.prune(before, BATCH):
@@ -75,66 +73,40 @@ async def prune(history: HistoryStore, age: timedelta) -> AsyncIterator[int]:
 
 
 class _ClosingError(Exception):
-    """The signal that the service is closing. The task ends, and the next start does the remaining work."""
+    """The service is closing: the task ends, and the next start does the remaining work."""
 
 
+@dataclass(eq=False)
 class Retention:
     """A task that deletes calculations older than a largest age, and the oldest ones beyond each user's quota.
 
-    At the start and once an hour, the task examines the whole history. It examines one user's history after this
-    process has recorded a tenth of the user's quota. So each process lets a user exceed the quota by a tenth, or
-    briefly by more. Rows of the last ten seconds are not deleted for a quota, because another process may still commit
-    an older row.
+    At the start and once an hour, the task examines the whole history, and one user's history after this process has
+    recorded a tenth of the user's quota. So a user may exceed the quota by a tenth for each process. Rows of the last
+    ten seconds are not deleted for a quota, because another process may still commit an older row.
 
-    At the start and once an hour, the task also deletes old ids of counted events, old idempotency keys, old entries of
-    the audit log, and expired reservations of the names of deleted accounts.
-
-    If an account is deleted and its history is not to be kept, the task erases the history and the usage totals, or
-    makes the history anonymous. It repeats this once an hour while calculations of the account may still be recorded,
-    or its events may still be counted.
+    The task also deletes old ids of counted events, idempotency keys and audit entries, and expired reservations of the
+    names of deleted accounts. It erases the history and the totals of a deleted account, or makes the history
+    anonymous, again each hour while calculations may still be recorded, or events still be counted.
     """
 
-    def __init__(
-        self,
-        history: HistoryStore,
-        usage: UsageStore,
-        keys: IdempotencyStore,
-        deleted_accounts: DeletedAccountStore,
-        metrics: HistoryMetrics,
-        *,
-        age: timedelta | None = None,
-        quota: int | None = None,
-        quota_of: Callable[[bytes], Awaitable[int | None]] | None = None,
-        audit: AuditStore | None = None,
-        audit_age: timedelta | None = None,
-        settling_seconds: float = _SETTLING_SECONDS,
-        clock: Callable[[], float] = time,
-    ) -> None:
-        """Start the task.
+    history: HistoryStore
+    usage: UsageStore
+    keys: IdempotencyStore
+    deleted_accounts: DeletedAccountStore
+    metrics: HistoryMetrics
+    _: KW_ONLY
+    age: timedelta | None = None  # the largest age of a calculation; None is unlimited, as for a quota
+    quota: int | None = None  # the default number of rows in a user's history; a long row counts as LONG_WEIGHT rows
+    quota_of: Callable[[bytes], Awaitable[int | None]] | None = None  # returns the quota of the user with an id
+    audit: AuditStore | None = None
+    audit_age: timedelta | None = None
+    settling_seconds: float = _SETTLING_SECONDS  # from an id's time to the latest commit of its row by any process
+    clock: Callable[[], float] = time  # returns seconds since the epoch
 
-        ``age`` is the largest age of a calculation. ``quota`` is the default number of rows in a user's history, where
-        a long row counts as LONG_WEIGHT rows. ``quota_of`` returns the quota of the user with an id; without it, all
-        users have the default quota. None as an age or a quota means unlimited. Entries of ``audit`` older than
-        ``audit_age`` are deleted, unless one of the two is None. No process may commit a row more than
-        ``settling_seconds`` after the time in its id. ``clock`` must return seconds since the epoch.
-        """
-        self._history = history
-        self._usage = usage
-        self._keys = keys
-        self._deleted_accounts = deleted_accounts
-        self._age = age
-        self._quota = quota
-        self._quota_of = quota_of
-        self._settling_seconds = settling_seconds
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._own_quotas: dict[bytes, int | None] = {}  # of the users whose quota is not the default one
-        self._audit = audit
-        self._audit_age = audit_age
-        self._pruned = metrics.history_pruned
         self._recorded: Counter[bytes] = Counter()
-        self._due: set[bytes] = set()
-        self._due_later: set[bytes] = set()
-        self._just_deleted: list[DeletedAccount] = []
+        self._due: dict[tuple[Callable[[Any], Awaitable[None]], Hashable], None] = {}  # steps and what they apply to
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -142,49 +114,34 @@ class Retention:
 
     def recorded(self, rows: Sequence[HistoryRow]) -> None:
         """Count committed rows by user. After a tenth of a user's quota, let the task examine the user's history."""
-        if self._quota is None and not self._own_quotas:
-            return
-        weights: dict[bytes, int] = {}
         for row in rows:
-            weight = _weight(len(row.input) + len(row.result or "") + len(row.digits))
-            weights[row.user_id] = weights.get(row.user_id, 0) + weight
-        for user_id, weight in weights.items():
-            quota = self._own_quotas.get(user_id, self._quota)
+            quota = self._own_quotas.get(row.user_id, self.quota)
             if quota is None:
                 continue
-            self._recorded[user_id] += weight
-            if self._recorded[user_id] * SLACK >= quota:
-                del self._recorded[user_id]
-                self._measure(user_id)
+            self._recorded[row.user_id] += _weight(len(row.input) + len(row.result or "") + len(row.digits))
+            if self._recorded[row.user_id] * SLACK >= quota:
+                del self._recorded[row.user_id]
+                self._do_soon(self._trim, row.user_id)
 
     def learn(self, user_id: bytes, quota: int | None) -> None:
-        """Note a user's quota, where None means unlimited. If it has changed, let the task examine the user's history.
-
-        Call this before the user records rows.
-        """
-        if self._own_quotas.get(user_id, self._quota) == quota:
+        """Note a user's quota before the user records rows. If it has changed, let the task examine the history."""
+        if self._own_quotas.get(user_id, self.quota) == quota:
             return
-        self._own_quotas.pop(user_id, None)
-        if quota != self._quota:
-            if len(self._own_quotas) >= _MOST_OWN_QUOTAS:
-                del self._own_quotas[next(iter(self._own_quotas))]
-            self._own_quotas[user_id] = quota
-        self._measure(user_id)
-
-    def _measure(self, user_id: bytes) -> None:
-        self._due.add(user_id)
-        self._wake.set()
+        if len(self._own_quotas) >= _MOST_OWN_QUOTAS:
+            del self._own_quotas[next(iter(self._own_quotas))]
+        self._own_quotas[user_id] = quota
+        self._do_soon(self._trim, user_id)
 
     def account_deleted(self, account: DeletedAccount) -> None:
         """Let the task erase the history of a deleted account, or make it anonymous.
 
         Erasure begins after ``settling_seconds``, when all processes have committed the account's queued rows.
         """
-        delay = self._settling_seconds if account.erase else 0.0
-        self._loop.call_later(delay, self._forget_soon, account)
+        delay = self.settling_seconds if account.erase else 0.0
+        self._loop.call_later(delay, self._do_soon, self._forget_account, account)
 
-    def _forget_soon(self, account: DeletedAccount) -> None:
-        self._just_deleted.append(account)
+    def _do_soon(self, step: Callable[[Any], Awaitable[None]], subject: Hashable) -> None:
+        self._due[step, subject] = None
         self._wake.set()
 
     async def aclose(self) -> None:
@@ -195,22 +152,23 @@ class Retention:
 
     async def _run(self) -> None:
         next_pass = self._loop.time()
+        steps: list[Callable[[], Awaitable[None]]]
         while not self._closing.is_set():
             self._wake.clear()
             if self._loop.time() >= next_pass:
                 next_pass += _PERIOD_SECONDS
                 # The steps are independent: one that fails, such as on a huge outbox, does not delay the others.
                 steps = [self._prune_old, self._trim_all, self._forget_old_records, self._forget_accounts]
-            elif self._just_deleted:
-                steps = [partial(self._forget_account, self._just_deleted.pop())]
-            elif self._due:  # one at a time, because busy users may be due again at once
-                steps = [partial(self._trim, self._due.pop())]
+            elif self._due:  # the oldest first, because busy users may be due again at once
+                step, subject = next(iter(self._due))
+                del self._due[step, subject]
+                steps = [partial(step, subject)]
             else:
                 await wait_until_set(self._wake, next_pass - self._loop.time())
                 continue
-            for step in steps:
+            for do in steps:
                 try:
-                    await step()
+                    await do()
                 except _ClosingError:
                     return
                 except Exception as error:  # the next pass may succeed
@@ -218,96 +176,77 @@ class Retention:
                     _log.warning("the history was not pruned", error=str(error), exc_info=trace)
 
     async def _prune_old(self) -> None:
-        if self._age is not None:
-            async for gone in prune(self._history, self._age):
-                await self._deleted(gone)
+        if self.age is not None:
+            await self._prune(first_id_of_ms(await _ms_before(self.history, self.age)))
 
     async def _trim_all(self) -> None:
         self._recorded.clear()  # this pass measures every user; clearing bounds the counters
-        user_id: bytes | None = bytes(16)
-        while user_id is not None:
-            user_id = await self._history.user_after(user_id)
-            if user_id is not None:
-                await self._trim(user_id)
-                await self._pause(_READ_PAUSE_SECONDS)
+        user_id = bytes(16)
+        while (following := await self.history.user_after(user_id)) is not None:
+            user_id = following
+            await self._trim(user_id)
+            await self._pause(_READ_PAUSE_SECONDS)
 
     async def _forget_accounts(self) -> None:
         """Erase or anonymise the history of each deleted account, and release names whose reservation has ended."""
         user_id = bytes(16)
-        while (account := await self._deleted_accounts.following(user_id)) is not None:
+        while (account := await self.deleted_accounts.following(user_id)) is not None:
             user_id = account.user_id
             await self._forget_account(account)
-        while await self._deleted_accounts.release_names(now_ms(), BATCH):
-            await self._pause(_PAUSE_SECONDS)
+        await self._in_batches(self.deleted_accounts.release_names, now_ms())
 
     async def _forget_old_records(self) -> None:
         """Delete old ids of counted events, old idempotency keys, and old entries of the audit log."""
-        before = first_id_of_ms(await _ms_before(self._history, REDELIVERY))
-        while await self._usage.forget(before, BATCH):
-            await self._pause(_PAUSE_SECONDS)
-        before_ms = await _ms_before(self._history, KEPT_KEYS)
-        while await self._keys.forget(before_ms, BATCH):
-            await self._pause(_PAUSE_SECONDS)
-        if self._audit is not None and self._audit_age is not None:
-            before = first_id_of_ms(await _ms_before(self._history, self._audit_age))
-            while await self._audit.prune(before, BATCH):
-                await self._pause(_PAUSE_SECONDS)
+        await self._in_batches(self.usage.forget, first_id_of_ms(await _ms_before(self.history, REDELIVERY)))
+        await self._in_batches(self.keys.forget, await _ms_before(self.history, KEPT_KEYS))
+        if self.audit is not None and self.audit_age is not None:
+            await self._in_batches(self.audit.prune, first_id_of_ms(await _ms_before(self.history, self.audit_age)))
 
     async def _forget_account(self, account: DeletedAccount) -> None:
         """Erase a deleted account's history and totals, or make its history anonymous, as far as now possible."""
         user_id = account.user_id
         if account.erase:
-            while gone := await self._history.prune(self._settled(), BATCH, user_id):
-                await self._deleted(gone)
-            while await self._deleted_accounts.erase_totals(user_id, BATCH):
-                await self._pause(_PAUSE_SECONDS)
+            await self._prune(self._settled(), user_id)
+            await self._in_batches(self.deleted_accounts.erase_totals, user_id)
             # A row can't be erased while its event waits to be published or is a dead letter.
-            waiting = await self._history.sizes(user_id, None, 1)
-            finished = not waiting and account.deleted_ms < await _ms_before(self._history, REDELIVERY)
+            waiting = await self.history.sizes(user_id, None, 1)
+            finished = not waiting and account.deleted_ms < await _ms_before(self.history, REDELIVERY)
         else:
             last: bytes | None = bytes(16)
-            while last is not None and (last := await self._deleted_accounts.anonymize(user_id, last, BATCH)):
+            while last is not None and (last := await self.deleted_accounts.anonymize(user_id, last, BATCH)):
                 await self._pause(_PAUSE_SECONDS)
-            finished = account.deleted_ms < await _ms_before(self._history, LAST_ROWS)
+            finished = account.deleted_ms < await _ms_before(self.history, LAST_ROWS)
         if finished:  # no more rows can be recorded, and no more events counted
-            await self._deleted_accounts.finish(user_id)
+            await self.deleted_accounts.finish(user_id)
 
     async def _trim(self, user_id: bytes) -> None:
         """Delete the oldest rows of a user's history beyond the quota, but no rows of the last ``settling_seconds``."""
-        quota = self._quota if self._quota_of is None else await self._quota_of(user_id)
-        oldest = None if quota is None else await self._oldest_kept(user_id, quota)
-        if oldest is None:
+        quota = self.quota if self.quota_of is None else await self.quota_of(user_id)
+        if quota is None:
             return
-        settled = self._settled()
-        while gone := await self._history.prune(min(oldest, settled), BATCH, user_id):
-            await self._deleted(gone)
-        if settled < oldest and user_id not in self._due_later:
-            self._due_later.add(user_id)  # some of the newer rows exceed the quota too
-            self._loop.call_later(self._settling_seconds, self._measure_settled, user_id)
-
-    def _settled(self) -> bytes:
-        """Return an id below which no process can commit further rows."""
-        return first_id_of_ms(int((self._clock() - self._settling_seconds) * 1000))
-
-    def _measure_settled(self, user_id: bytes) -> None:
-        self._due_later.discard(user_id)
-        self._measure(user_id)
-
-    async def _oldest_kept(self, user_id: bytes, quota: int) -> bytes | None:
-        """Return the id of the oldest row that fits into a user's quota, or None if all rows fit."""
         weight, oldest = 0, None
-        while sizes := await self._history.sizes(user_id, oldest, _PAGE):
+        while sizes := await self.history.sizes(user_id, oldest, _PAGE):
             for row in sizes:
                 weight += _weight(row.characters)
                 if weight > quota and oldest is not None:  # the newest row always counts as fitting
-                    return oldest
+                    await self._prune(min(oldest, self._settled()), user_id)
+                    return
                 oldest = row.id
             await self._pause(_READ_PAUSE_SECONDS)
-        return None
 
-    async def _deleted(self, rows: int) -> None:
-        self._pruned.inc(rows)
-        await self._pause(_PAUSE_SECONDS)
+    def _settled(self) -> bytes:
+        """Return an id below which no process can commit further rows."""
+        return first_id_of_ms(int((self.clock() - self.settling_seconds) * 1000))
+
+    async def _prune(self, before: bytes, user_id: bytes | None = None) -> None:
+        while gone := await self.history.prune(before, BATCH, user_id):
+            self.metrics.history_pruned.inc(gone)
+            await self._pause(_PAUSE_SECONDS)
+
+    async def _in_batches(self, delete: Callable[[_T, int], Awaitable[int]], of: _T) -> None:
+        """Call ``delete(of, BATCH)`` until it returns 0, the number of deleted rows."""
+        while await delete(of, BATCH):
+            await self._pause(_PAUSE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
         """Leave the database to others for ``seconds``. Raises _ClosingError as soon as the service is closing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, cast
 
@@ -12,8 +12,7 @@ from structlog import get_logger
 
 from pycalc.streaming.base import MAX_BYTES, MAX_MESSAGES, RECEIVE_SECONDS, MessageBatch, delivery_of
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.kafka.client import error_of
-from pycalc.streaming.kafka.driver_thread import DriverThread
+from pycalc.streaming.kafka.client import DriverThread, error_of
 
 SETTINGS: dict[str, Any] = {
     "enable.auto.commit": False,
@@ -37,6 +36,7 @@ _REBALANCED = {
     "_NO_OFFSET",
     "_STATE",
 }
+_CHECK_SECONDS = 3.0
 _COMMIT_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
 _STEP_SECONDS = 0.1
@@ -45,15 +45,17 @@ _log = get_logger(__name__)
 
 
 class KafkaMember:
-    """A member of a Kafka consumer group. ``check`` must raise KafkaException after the topic was recreated."""
+    """A member of a Kafka consumer group."""
 
     def __init__(
-        self, configuration: dict[str, Any], topic: str, check: Callable[[], None], errors: BrokerErrors
+        self, configuration: dict[str, Any], topic: str, check: Callable[[], Awaitable[None]], errors: BrokerErrors
     ) -> None:
+        """Join the group. ``check`` must raise KafkaException after the topic was recreated; it is called each 3 s."""
         self._consumer = Consumer(configuration)
         self._consumer.subscribe([topic])  # first, so that an error leaves no thread behind
         self._thread = DriverThread("kafka-consumer")
         self._check = check
+        self._check_due = monotonic() + _CHECK_SECONDS
         self._errors = errors
         self._polling: asyncio.Future[list[Message]] | None = None
         self._failure: KafkaException | None = None
@@ -61,7 +63,9 @@ class KafkaMember:
 
     async def receive(self) -> MessageBatch:
         with self._errors.mapped("receive", "Kafka delivers no messages"):
-            self._check()
+            if monotonic() >= self._check_due:
+                self._check_due = monotonic() + _CHECK_SECONDS
+                await self._check()
             # The poll of a cancelled call goes on; the next call returns its messages.
             if self._polling is None:
                 self._polling = self._thread.run(self._poll)

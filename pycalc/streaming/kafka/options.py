@@ -40,12 +40,9 @@ class KafkaOptions:
 
 
 def kafka_options(url: str, credentials: str) -> KafkaOptions:
-    """Return the options in a URL.
+    """Return the options in a URL. ``credentials`` are ``user:password``, or empty; those in the URL take precedence.
 
-    Raises ValueError for a malformed URL, an unknown option, a wrong value, or a file that can't be read.
-
-    ``credentials`` are ``user:password``, or empty. A user or password in the URL takes precedence. A password without
-    a user is an error.
+    Raises ValueError for a malformed URL, a wrong option, a file that can't be read, or a password without a user.
     """
     parts = split_url(url)
     topic = parts.path.removeprefix("/")

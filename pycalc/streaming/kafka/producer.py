@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     "queue.buffering.max.kbytes": 64 * 1024,
 }
 # Errors caused by a message itself, or by another one in its batch.
-BAD_EVENT = {"INVALID_RECORD", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
+_BAD_EVENT = {"INVALID_RECORD", "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"}
 # One message per batch: the broker refuses whole batches, so only a batch of one shows which message is at fault. One
 # request at a time keeps the order through retries. An idempotent producer would too, but pauses after each refusal.
 ONE_BY_ONE: dict[str, Any] = {
@@ -61,9 +61,9 @@ class KafkaProducer:
     async def send(self, topic: str, events: Sequence[Event]) -> Outcome:
         """Send one or more events, and return when the broker has stored or refused each of them, without a time limit.
 
-        Raises KafkaException for an error that no event has caused, and BufferError if the driver's queue is full.
-        Discard the producer after an exception, a cancellation or an error of the broker, because it could still send
-        later events of its queue.
+        Raises KafkaException for an error that no event has caused, such as a missing permission, and BufferError if
+        the driver's queue is full. Discard the producer after an exception, a cancellation or an error of the broker,
+        because it could still send later events of its queue.
         """
         outcome, all_reported, loop = Outcome({}, {}), asyncio.Event(), asyncio.get_running_loop()
         reported: list[bytes] = []
@@ -85,19 +85,18 @@ class KafkaProducer:
             try:
                 self._producer.produce(topic, event.payload, key, headers=headers, on_delivery=delivered)
             except KafkaException as error:
-                if error_of(error).name() not in BAD_EVENT:
+                if error_of(error).name() not in _BAD_EVENT:
                     raise
                 report(outcome.local, event.id, error_of(error))
         await all_reported.wait()
+        for failure in outcome.remote.values():
+            if failure.name() not in _BAD_EVENT:
+                raise KafkaException(failure)
         return outcome
 
     def discard(self) -> None:
         """Let the thread drop all queued and unconfirmed messages, and end within about 0.5 s."""
         self._discarded.set()
-
-    def is_alive(self) -> bool:
-        """Return whether the thread still runs."""
-        return self._thread.is_alive()
 
     async def aclose(self) -> None:
         """Discard the producer, and wait up to 5 s for its thread."""

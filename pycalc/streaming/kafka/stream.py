@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-
-from confluent_kafka import KafkaException
+from functools import partial
 
 from pycalc.models.events import Event
 from pycalc.observability.metrics import EventMetrics
@@ -16,7 +15,7 @@ from pycalc.streaming.kafka import producer as kafka_producer
 from pycalc.streaming.kafka.client import kafka_errors, settings
 from pycalc.streaming.kafka.consumer import KafkaMember
 from pycalc.streaming.kafka.options import kafka_options
-from pycalc.streaming.kafka.producer import KafkaProducer, Outcome
+from pycalc.streaming.kafka.producer import KafkaProducer
 from pycalc.streaming.kafka.topic import Topic
 
 
@@ -34,24 +33,30 @@ class KafkaStream:
         self._producer_settings = self._settings | kafka_producer.SETTINGS | self._options.producer
         self._topic = Topic(self._options, self._errors)
         self._producer: KafkaProducer | None = None
-        self._discarded: set[KafkaProducer] = set()
 
     async def publish(self, events: Sequence[Event]) -> None:
         if not events:
             return
+        topic = self._options.topic
         with self._errors.mapped("publish", "Kafka does not accept events"):
             async with asyncio.timeout(self._publish_seconds):
                 if self._producer is None:
                     await self._topic.ensure()
                 if self._producer is None:  # no concurrent call has made a producer
                     self._producer = KafkaProducer(self._producer_settings)
-                refused, doubtful = await self._send(self._producer, events)
+                producer = self._producer
+                try:
+                    refused, doubtful = await producer.send(topic, events)
+                except BaseException:
+                    self._discard(producer)
+                    raise
                 if doubtful:
+                    self._discard(producer)
                     one_by_one = KafkaProducer(self._producer_settings | kafka_producer.ONE_BY_ONE)
                     try:
-                        outcome = await self._send(one_by_one, _from_the_first(doubtful, events))
+                        outcome = await one_by_one.send(topic, _from_the_first(doubtful, events))
                     finally:
-                        self._discard(one_by_one)
+                        one_by_one.discard()
                     refused |= outcome.local | outcome.remote
         reasons = {event_id: error.str() for event_id, error in refused.items()}
         self._errors.published("Kafka refuses events.", reasons)
@@ -60,19 +65,18 @@ class KafkaStream:
     async def consume(self, group: str) -> AsyncIterator[Member]:
         """Return a context in which this process is a member of the consumer group ``{topic}-{group}-{topic id}``.
 
-        A topic that is deleted and created again has a new id, unless the cluster has no topic ids. With a new id the
-        group is new too, so that an offset of the old topic never applies to the new one.
+        A topic that was created anew has a new group too, so that an offset of the old topic never applies to it.
         """
         await self._topic.ensure()
-        async with self._topic.generation() as topic:
-            name = {"group.id": f"{self._options.topic}-{group}-{topic.identity}"}
-            wanted = self._settings | kafka_consumer.SETTINGS | self._options.consumer | name
-            with self._errors.mapped("receive", "Kafka delivers no messages"):
-                member = KafkaMember(wanted, self._options.topic, topic.check, self._errors)
-            try:
-                yield member
-            finally:
-                await member.aclose()
+        identity = await self._topic.identity()
+        name = {"group.id": f"{self._options.topic}-{group}-{identity}"}
+        wanted = self._settings | kafka_consumer.SETTINGS | self._options.consumer | name
+        with self._errors.mapped("receive", "Kafka delivers no messages"):
+            member = KafkaMember(wanted, self._options.topic, partial(self._topic.check, identity), self._errors)
+        try:
+            yield member
+        finally:
+            await member.aclose()
 
     async def ping(self) -> None:
         await self._topic.ensure()
@@ -80,27 +84,11 @@ class KafkaStream:
 
     async def aclose(self) -> None:
         if self._producer is not None:
-            self._discard(self._producer)
-        await asyncio.gather(*(producer.aclose() for producer in self._discarded))
+            await self._producer.aclose()
         self._topic.close()
-
-    async def _send(self, producer: KafkaProducer, events: Sequence[Event]) -> Outcome:
-        """Send events, and discard the producer after a failure; raises the errors of ``KafkaProducer.send``."""
-        try:
-            outcome = await producer.send(self._options.topic, events)
-        except BaseException:
-            self._discard(producer)
-            raise
-        if outcome.remote:
-            self._discard(producer)
-        for error in outcome.remote.values():
-            if error.name() not in kafka_producer.BAD_EVENT:  # no event's fault: for example a missing permission
-                raise KafkaException(error)
-        return outcome
 
     def _discard(self, producer: KafkaProducer) -> None:
         producer.discard()
-        self._discarded = {ending for ending in self._discarded if ending.is_alive()} | {producer}
         if self._producer is producer:
             self._producer = None
 

@@ -1,11 +1,9 @@
-"""The Kafka topic: created if it is missing, and watched for being deleted and created again."""
+"""The Kafka topic: created if it is missing, and checked for being deleted and created again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from time import monotonic, sleep
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -14,8 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 from structlog import get_logger
 
 from pycalc.streaming.broker_errors import BrokerErrors
-from pycalc.streaming.kafka.client import error_of, settings
-from pycalc.streaming.kafka.driver_thread import DriverThread, ThreadClosed
+from pycalc.streaming.kafka.client import DriverThread, ThreadClosed, error_of, settings
 from pycalc.streaming.kafka.options import KafkaOptions
 
 _STEP_SECONDS = 0.05
@@ -23,32 +20,13 @@ _STEP_SECONDS = 0.05
 _log = get_logger(__name__)
 
 
-@dataclass
-class TopicGeneration:
-    """A topic from its creation to its deletion. A later topic with the same name has another ``identity``.
-
-    On a cluster without topic ids, all topics have the same ``identity``.
-    """
-
-    identity: str
-    over: bool = False
-
-    def check(self) -> None:
-        """Raise KafkaException if the topic was found to have been deleted and created again."""
-        if self.over:
-            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_ID, "the topic was deleted and created again"))
-
-
 class Topic:
     """A Kafka topic, accessed through Kafka's blocking admin client in a thread of its own."""
 
-    def __init__(
-        self, options: KafkaOptions, errors: BrokerErrors, *, call_seconds: float = 3.0, check_seconds: float = 3.0
-    ) -> None:
-        """Limit each request to ``call_seconds``. In ``generation``, check the topic's id every ``check_seconds``."""
+    def __init__(self, options: KafkaOptions, errors: BrokerErrors, call_seconds: float = 3.0) -> None:
+        """Limit each request to ``call_seconds``."""
         self._options = options
         self._call_seconds = call_seconds
-        self._check_seconds = check_seconds
         self._errors = errors
         self._admin: AdminClient | None = None
         self._thread = DriverThread("kafka-admin")
@@ -64,27 +42,21 @@ class Topic:
                 self._ensuring = self._thread.run(self._ensure)
             await asyncio.shield(self._ensuring)
 
-    @asynccontextmanager
-    async def generation(self) -> AsyncIterator[TopicGeneration]:
-        """Return a context with the topic's present generation; raises StreamUnavailable if Kafka does not describe it.
+    async def identity(self) -> str:
+        """Return the topic's id. A topic that is deleted and created again gets another, if the cluster has topic ids.
 
-        Within the context, the topic's id is checked every ``check_seconds``. A check that fails is ignored.
+        Raises StreamUnavailable if Kafka does not describe the topic.
         """
         with self._errors.mapped("topic", "Kafka does not describe the topic"):
-            current = TopicGeneration(await self._thread.run(self._identity))
+            return await self._thread.run(self._identity)
 
-        async def watch() -> None:
-            while not current.over:
-                await asyncio.sleep(self._check_seconds)
-                with suppress(KafkaException, ThreadClosed):
-                    current.over = await self._thread.run(self._identity) != current.identity
-
-        watching = asyncio.create_task(watch(), name="Kafka topic")
-        try:
-            yield current
-        finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+    async def check(self, identity: str) -> None:
+        """Raise KafkaException if the topic now has another id than ``identity``. Ignore that Kafka does not answer."""
+        found = identity
+        with suppress(KafkaException, ThreadClosed):
+            found = await self._thread.run(self._identity)
+        if found != identity:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_ID, "the topic was deleted and created again"))
 
     def close(self) -> None:
         """Close the connection. The thread ends in the background, after its queued calls."""

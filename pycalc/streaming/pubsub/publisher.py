@@ -29,12 +29,10 @@ _TRANSIENT = if_exception_type(Aborted, InternalServerError, ResourceExhausted, 
 
 
 class Publishing:
-    """The publishing of one batch of events, with a time limit of ``seconds``.
+    """The publishing of one batch of events. ``refused`` maps the ids of refused events to the reasons.
 
-    Transient errors are retried for 80 % of that time, so that the last error arrives before the time limit.
-
-    For each key, a request begins only after the reply to the previous request, so the events of the key stay in order.
-    ``refused`` maps the ids of refused events to the reasons.
+    For each key, a request begins only after the reply to the previous one, so the events of the key stay in order.
+    Transient errors are retried for 80 % of ``seconds``, so that the last error arrives before the time limit.
     """
 
     def __init__(self, publisher: PublisherAsyncClient, topic: str, seconds: float) -> None:
@@ -45,10 +43,7 @@ class Publishing:
         self._retry = AsyncRetry(_TRANSIENT, initial=0.05, maximum=0.5, timeout=0.8 * seconds)
 
     async def send(self, events: Sequence[Event]) -> None:
-        """Publish events, and return when each is stored or refused.
-
-        Raises GoogleAPIError or GoogleAuthError for other failures.
-        """
+        """Publish events, and return when each is stored or refused. Raises GoogleAPIError or GoogleAuthError."""
         by_key: dict[bytes, list[Event]] = {}
         for event in events:
             by_key.setdefault(event.key, []).append(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import NamedTuple, cast
 
@@ -19,9 +20,7 @@ from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attache
 class Intervals(NamedTuple):
     """Time limits and intervals of a member of a consumer group, in seconds."""
 
-    # Longer than Pub/Sub takes to answer an empty pull. A pull that is cancelled earlier may lose messages until their
-    # lease ends.
-    pull: float = 60.0
+    pull: float = 60.0  # longer than an empty pull: messages of a cancelled one are lost until their lease ends
     detached_pull: float = 2.0  # the limit of a pull after the topic was deleted: only redelivered messages can arrive
     check: float = 3.0  # how often to check that a silent subscription still exists
     extend: float = ACK_SECONDS / 3
@@ -38,16 +37,16 @@ class _Lease(NamedTuple):
     ack_ids: list[str]
 
 
+@dataclass(eq=False)
 class PubSubMember:
     """A member of a consumer group. It extends the leases of its uncommitted messages for up to ten minutes."""
 
-    def __init__(
-        self, client: SubscriberAsyncClient, subscription: Subscription, errors: BrokerErrors, intervals: Intervals
-    ) -> None:
-        self._client = client
-        self._subscription = subscription
-        self._errors = errors
-        self._intervals = intervals
+    client: SubscriberAsyncClient
+    subscription: Subscription
+    errors: BrokerErrors
+    intervals: Intervals
+
+    def __post_init__(self) -> None:
         self._checked = monotonic()
         self._pulling: asyncio.Task[list[ReceivedMessage]] | None = None
         self._leases: list[_Lease] = []
@@ -55,7 +54,7 @@ class PubSubMember:
 
     async def receive(self) -> MessageBatch:
         messages: list[ReceivedMessage] = []
-        with self._errors.mapped("receive", "Pub/Sub delivers no messages"):
+        with self.errors.mapped("receive", "Pub/Sub delivers no messages"):
             # The pull of a cancelled call goes on; the next call returns its messages.
             if self._pulling is None:
                 self._pulling = asyncio.create_task(self._pull())
@@ -65,33 +64,29 @@ class PubSubMember:
                 messages = pulled.result()
             if not messages:
                 if done:
-                    check_attached(self._subscription)
+                    check_attached(self.subscription)
                 await self._check()
         lease = _Lease(monotonic(), [received.ack_id for received in messages])
         if messages:
             self._checked = monotonic()
-            self._errors.answered()
+            self.errors.answered()
             self._leases.append(lease)
-        name = self._subscription.name
-        return MessageBatch(
-            [delivery_of(each.message.data, f"{name} {each.message.message_id}") for each in messages], lease
-        )
+        name = self.subscription.name
+        deliveries = [delivery_of(each.message.data, f"{name} {each.message.message_id}") for each in messages]
+        return MessageBatch(deliveries, lease)
 
     async def commit(self, batch: MessageBatch) -> None:
         lease = cast("_Lease", batch.position)
         held = self._leases.index(lease) + 1 if lease in self._leases else 0
         done, self._leases = self._leases[:held] or [lease], self._leases[held:]
-        with self._errors.mapped("commit", "Pub/Sub accepts no commits"):
+        with self.errors.mapped("commit", "Pub/Sub accepts no commits"):
             for committed in done:
                 if committed.ack_ids:
-                    name = self._subscription.name
-                    await self._client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
+                    name = self.subscription.name
+                    await self.client.acknowledge(subscription=name, ack_ids=committed.ack_ids, **ASK)
 
     async def aclose(self) -> None:
-        """Cancel the running pull, and return all uncommitted messages to the group.
-
-        If Pub/Sub does not answer within 3 s, the messages return to the group when their leases expire.
-        """
+        """Cancel the pull, and return all uncommitted messages to the group, in 3 s or when their leases expire."""
         self._extending.cancel()
         await asyncio.wait({self._extending})
         uncommitted = [lease.ack_ids for lease in self._leases]
@@ -105,10 +100,10 @@ class PubSubMember:
                 await self._hold(ack_ids, 0)
 
     async def _pull(self) -> list[ReceivedMessage]:
-        seconds = self._intervals.pull if attached(self._subscription) else self._intervals.detached_pull
+        seconds = self.intervals.pull if attached(self.subscription) else self.intervals.detached_pull
         try:
-            response = await self._client.pull(
-                subscription=self._subscription.name, max_messages=MAX_MESSAGES, retry=None, timeout=seconds
+            response = await self.client.pull(
+                subscription=self.subscription.name, max_messages=MAX_MESSAGES, retry=None, timeout=seconds
             )
         except DeadlineExceeded:
             return []
@@ -118,12 +113,12 @@ class PubSubMember:
         )
 
     async def _check(self) -> None:
-        """Raise GoogleAPIError if the subscription or its topic was deleted, which an empty pull does not reveal."""
-        if monotonic() < self._checked + self._intervals.check or not attached(self._subscription):
+        """Raise GoogleAPIError if the subscription or its topic was deleted: an empty pull does not show it."""
+        if monotonic() < self._checked + self.intervals.check or not attached(self.subscription):
             return
         self._checked = monotonic()
         try:
-            found = await self._client.get_subscription(subscription=self._subscription.name, **ASK)
+            found = await self.client.get_subscription(subscription=self.subscription.name, **ASK)
         except NotFound:
             raise
         except API_ERRORS:  # a lasting error makes the pulls fail too
@@ -133,15 +128,15 @@ class PubSubMember:
     async def _hold(self, ack_ids: list[str], seconds: int) -> None:
         """Let the leases of messages end in ``seconds``; 0 returns the messages to the group. Raises GoogleAPIError."""
         if ack_ids:
-            await self._client.modify_ack_deadline(
-                subscription=self._subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds, **ASK
+            await self.client.modify_ack_deadline(
+                subscription=self.subscription.name, ack_ids=ack_ids, ack_deadline_seconds=seconds, **ASK
             )
 
     async def _extend(self) -> None:
         while True:
-            await asyncio.sleep(self._intervals.extend)
-            oldest = monotonic() - self._intervals.max_lease
+            await asyncio.sleep(self.intervals.extend)
+            oldest = monotonic() - self.intervals.max_lease
             self._leases = [lease for lease in self._leases if lease.since > oldest]
             for lease in self._leases:
-                with suppress(StreamUnavailable), self._errors.mapped("extend", "Pub/Sub does not extend leases"):
+                with suppress(StreamUnavailable), self.errors.mapped("extend", "Pub/Sub does not extend leases"):
                     await self._hold(lease.ack_ids, ACK_SECONDS)
