@@ -4,63 +4,47 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
-from pycalc.services.operations.integer_operation import IntegerOperation, Integers
+from pycalc.services.operations.base import Parameter, ResiduePlan
+from pycalc.services.operations.integer_operation import Integers, SequenceOperation
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.modular import fibonacci_residue
-from pycalc.services.operations.numbers.texts import ENDS, Ends
+from pycalc.services.operations.numbers.texts import ENDS
 
 LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 # The period of the Fibonacci numbers modulo 10^20. That of the Lucas numbers, 3·10^19, divides it.
 _PERIOD = 15 * 10 ** (ENDS - 1)
-_LARGEST_DIRECT = 20_000  # below this n, a summary is read from the number itself
 _LOG_SQRT5 = math.log10(5) / 2
 
 
-class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
+class Fibonacci(SequenceOperation):
     """F(n) for n >= 0, exactly."""
 
     name = "fibonacci"
     title = "Fibonacci number"
     description = "The n-th Fibonacci number, F(0) = 0 and F(1) = 1, in full."
     parameters = (Parameter("n", "natural", "The index, from 0.", "100"),)
-    number: ClassVar[Any] = gmp.fib  # returns F(n) for a short n
-    # Seconds for a number and its verification, by its digits.
-    costs: ClassVar[thresholds.Costs] = thresholds.FIBONACCI_SECONDS
-
-    def estimate(self, args: Integers, precision: int) -> Estimate:
-        digits = self.digits(args[0])
-        return Estimate(digits, thresholds.seconds(self.costs, digits), True, least=digits - 1)
+    number = gmp.fib
+    costs = thresholds.FIBONACCI_SECONDS
+    counted = 10
+    direct = 2**15
+    summary_costs = thresholds.FIBONACCI_SUMMARY_SECONDS
+    logarithm_width = 1
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args
         digits = self.digits(n)
         if digits < thresholds.FIBONACCI_DECIMAL_DIGITS:
-            return gmp.fib(n).digits().encode()  # type: ignore[no-any-return]
+            return super().compute(args, precision)
         levels = (digits // thresholds.FIBONACCI_SEED_DIGITS).bit_length()
         return str(fibonacci_decimal(n, levels)).encode()
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         return self.modulo(args, prime)
-
-    def summary(self, args: Integers) -> Ends:
-        (n,) = args
-        if n < _LARGEST_DIRECT:
-            return Ends.of_text(self.number(n).digits())
-        last = self.modulo((n % _PERIOD,), 10**ENDS)
-        return ends_by_logarithm(lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 20, last)
-
-    def summary_seconds(self, args: Integers) -> float:
-        (n,) = args
-        if n < _LARGEST_DIRECT:
-            return 3e-6 + n * 1.2e-9
-        return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, n.bit_length())
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         """Return the cost of the formulas that double the index."""
@@ -74,15 +58,13 @@ class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         return fibonacci_residue(args[0], modulus)
 
-    def digits(self, n: int) -> int:
-        """Return the exact number of decimal digits of F(``n``), from n·log10(φ) - log10(√5)."""
-        if n < 10:
-            return 1 if n < 7 else 2
-        approximate = n * LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
-        return digits_by_logarithm(approximate, lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 60)
+    def last_digits(self, n: int) -> int:
+        return self.modulo((n % _PERIOD,), 10**ENDS)
+
+    def approximate_logarithm(self, n: int) -> float:
+        return n * LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
 
     def logarithm(self, arithmetic: IntervalArithmetic, n: int) -> Interval:
-        """Return an enclosure of log10 F(``n``), for n >= 1."""
         return phi_logarithm(arithmetic, n) - arithmetic.integer(5).log10() / 2
 
 

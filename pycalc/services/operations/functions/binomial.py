@@ -24,7 +24,7 @@ BINOMIAL_SECONDS: Costs = (
     (3e6, 0.37),
 )  # fmt: skip
 # Seconds of a summary, by the bits of n.
-_SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
+SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, if k is small compared with n
 _LARGEST_LGAMMA = 10**9  # from this n on, the error of ``lgamma`` may be too large
 _MARGIN = 1e-4  # above the error of a logarithm
@@ -84,7 +84,7 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
     def summary_seconds(self, args: Integers) -> float:
         _, n, k = _normal(args)
-        return self.estimate(args, 1).seconds if k <= _SHORT else binomial_summary_seconds(n)
+        return self.estimate(args, 1).seconds if k <= _SHORT else seconds(SUMMARY_SECONDS, n.bit_length())
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         _, n, k = _normal(args)
@@ -134,11 +134,6 @@ def binomial_logarithm(arithmetic: IntervalArithmetic, n: int, k: int) -> Interv
     """Return an enclosure of the base-10 logarithm of n over k, for 1,000 <= ``k`` <= n - 1,000."""
     of_n, of_k, of_rest = (factorial_logarithm(arithmetic, number) for number in (n, k, n - k))
     return of_n - of_k - of_rest
-
-
-def binomial_summary_seconds(n: int) -> float:
-    """Estimate the seconds for the first digits of n over k and its residue modulo 10^20, on one core."""
-    return seconds(_SUMMARY_SECONDS, n.bit_length())
 
 
 def _normal(args: Integers) -> tuple[int, int, int]:

@@ -7,7 +7,6 @@ from typing import Any
 from pycalc.services.operations.fibonacci import LOG_PHI, Fibonacci, phi_logarithm
 from pycalc.services.operations.integer_operation import Integers
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.growth import digits_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.modular import lucas_residues
 
@@ -30,11 +29,8 @@ class Lucas(Fibonacci):
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         return int(lucas_residues(args[0], modulus)[0])
 
-    def digits(self, n: int) -> int:
-        if n < 10:
-            return len(self.number(n).digits())
-        approximate = n * LOG_PHI if n < 10**9 else 1e9
-        return digits_by_logarithm(approximate, lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 60)
+    def approximate_logarithm(self, n: int) -> float:
+        return n * LOG_PHI if n < 10**9 else 1e9
 
     def logarithm(self, arithmetic: IntervalArithmetic, n: int) -> Interval:
         return phi_logarithm(arithmetic, n)

@@ -81,7 +81,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             seconds = thresholds.seconds(thresholds.ROUNDED_SECONDS, precision)
             return Estimate(digits, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
         digits = sum([term.digits() for term in exact.terms])
-        powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in exact.terms])
+        powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.significant()) for term in exact.terms])
         return Estimate(digits, powers + min(digits, 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT, True)
 
     def compute(self, args: PowerArgs, precision: int) -> bytes:
@@ -127,7 +127,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         return args.exact.ends()
 
     def summary_seconds(self, args: PowerArgs) -> float:
-        return sum([term.power.ends_seconds() for term in args.exact.terms]) if args.exact else 0.0
+        return sum([term.ends_seconds() for term in args.exact.terms]) if args.exact else 0.0
 
     def plan_modulo(self, args: PowerArgs, modulus: int) -> ResiduePlan:
         value = args.value
