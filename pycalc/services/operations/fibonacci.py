@@ -91,7 +91,11 @@ def fibonacci_decimal(n: int, levels: int) -> Decimal:
     following = decimal_of(current + previous)
     current = decimal_of(current)
     for level in range(levels - 1, 0, -1):
-        current, following = _doubled(current, following, odd=bool(k & 1))
+        # F(2k+1) = F(k)² + F(k+1)² and, by Cassini's identity, F(2k) = 2·F(k+1)² - 3·F(k)² - 2(-1)^k.
+        square, following = context.multiply(current, current), context.multiply(following, following)
+        current = context.subtract(context.multiply(following, Decimal(2)), context.multiply(square, Decimal(3)))
+        current = context.add(current, Decimal(2 if k & 1 else -2))
+        following = context.add(square, following)
         k = n >> level
         if k & 1:
             current, following = following, context.add(current, following)
@@ -101,15 +105,3 @@ def fibonacci_decimal(n: int, levels: int) -> Decimal:
         return context.add(context.multiply(following, lucas), Decimal(1 if k & 1 else -1))
     del following
     return context.multiply(current, lucas)
-
-
-def _doubled(current: Decimal, following: Decimal, odd: bool) -> tuple[Decimal, Decimal]:
-    """Return F(2k) and F(2k+1) from F(k) and F(k+1), by two squarings; ``odd`` says whether k is odd.
-
-    F(2k+1) = F(k)² + F(k+1)² and F(2k) = 2·F(k+1)² - 3·F(k)² - 2(-1)^k, by Cassini's identity.
-    """
-    context = exact_context()
-    square = context.multiply(current, current)
-    next_square = context.multiply(following, following)
-    difference = context.subtract(context.multiply(next_square, Decimal(2)), context.multiply(square, Decimal(3)))
-    return context.add(difference, Decimal(2 if odd else -2)), context.add(square, next_square)

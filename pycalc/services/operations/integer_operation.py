@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pycalc.services.operations.base import Estimate, Modular, Operation, Parameter, Summarisable, parse_all
+from pycalc.services.operations.base import Estimate, Modular, Operation, Summarisable, parse_all
 from pycalc.services.operations.numbers.gmp import mpz, text_of
 from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
@@ -31,10 +31,9 @@ class IntegerOperation(Operation[Integers]):
         """Raise DomainError if there is no result, or InvalidInput if an operand is not accepted."""
 
     def parse(self, raw: Mapping[str, str]) -> Integers:
-        def value(operand: Parameter) -> int:
-            return parse_integer(raw, operand.name, _LEAST[operand.kind], operand.longest)
-
-        args = tuple(parse_all(self.parameters, value))
+        args = tuple(
+            parse_all(self.parameters, lambda each: parse_integer(raw, each.name, _LEAST[each.kind], each.longest))
+        )
         self.check(args)
         return args
 

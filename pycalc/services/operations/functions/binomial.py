@@ -118,16 +118,12 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
 def _exponent(n: int, k: int, prime: int) -> int:
     """Return how often a prime divides n over k, from the sums of the digits in base ``prime`` (Legendre)."""
-    of_n, of_k, of_rest = (_digit_sum(number, prime) for number in (n, k, n - k))
-    return (of_k + of_rest - of_n) // (prime - 1)
-
-
-def _digit_sum(number: int, base: int) -> int:
     total = 0
-    while number:
-        number, digit = divmod(number, base)
-        total += digit
-    return total
+    for number, sign in ((n, -1), (k, 1), (n - k, 1)):
+        while number:
+            number, digit = divmod(number, prime)
+            total += sign * digit
+    return total // (prime - 1)
 
 
 def binomial_logarithm(arithmetic: IntervalArithmetic, n: int, k: int) -> Interval:

@@ -99,27 +99,22 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         return pow(_base_residue(args.x, prime), exponent, prime)
 
     def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the result x^y, where x is ``args.x`` and y is ``args.y``.
-
-        For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
-        modulo ``prime``; but if x is 0, 1 or -1, compare ``text`` with the known root. For a rounded value, check with
-        natural logarithms that no other value of this precision is nearer.
-        """
-        exact = args.exact
-        if exact is None:
+        """Return whether ``text`` is the result: a rounded value by its logarithm, another one by its residue."""
+        if args.exact is None:
             return encloses(args.x, args.y, precision, text)
-        if args.y.is_integer:
-            return super()._agrees(args, precision, text, prime)
-        if is_trivial(args.x):
-            return text == exact.encode()
-        return text.startswith(b"-") == exact.negative and _is_root(args, digits_residue(text, prime), prime)
+        value = digits_residue(text, prime)
+        signed = args.y.is_integer or text.startswith(b"-") == args.exact.negative
+        return value is not None and signed and self.agrees_modulo(args, value, prime)
 
     def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
+        """Return whether ``value`` is the result modulo ``prime``. A root r = x^(a/b) is one if r^b = x^a."""
         if args.y.is_integer:
             return super().agrees_modulo(args, value, prime)
         if args.exact is not None and is_trivial(args.x):
             return int(args.exact.encode()) % prime == value
-        return _is_root(args, value, prime)
+        numerator, _, degree = fraction_of(args.y)
+        expected = pow(_base_residue(args.x, prime), numerator % (prime - 1), prime)
+        return degree is not None and pow(value, degree, prime) == expected
 
     def summary(self, args: PowerArgs) -> Ends:
         if args.exact is None:
@@ -158,15 +153,3 @@ def _base_residue(x: RationalLiteral, prime: int) -> int:
     if residue == 0:
         raise ZeroDivisionError("the prime divides the base")
     return residue
-
-
-def _is_root(args: PowerArgs, root: int | None, prime: int) -> bool:
-    """Return whether ``root``^b = x^a modulo ``prime``, where x is ``args.x``, and a/b is ``args.y`` in lowest terms.
-
-    ``args.y`` must not be an integer. If ``root`` is None, because a result is no number, return False. Raises
-    ZeroDivisionError if ``prime`` divides the numerator or the denominator of x.
-    """
-    numerator, _, denominator = fraction_of(args.y)
-    if root is None or denominator is None:
-        return False
-    return pow(root, denominator, prime) == pow(_base_residue(args.x, prime), numerator % (prime - 1), prime)
