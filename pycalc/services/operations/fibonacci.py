@@ -69,10 +69,9 @@ class Fibonacci(SequenceOperation):
 
 
 def phi_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
-    """Return an enclosure of log10(φ^n ± φ^-n), for n >= 1 and both signs.
+    """Return an enclosure of log10(φ^n ± φ^-n), which is log10 L(n), and log10 F(n)·√5, for n >= 1.
 
-    L(n) is φ^n ± φ^-n, and F(n) is (φ^n ± φ^-n)/√5; the signs depend on whether n is odd. The logarithm differs from
-    n·log10(φ) by less than 2^-n, so the enclosure of n·log10(φ) is widened by at least that.
+    It differs from n·log10(φ) by less than 2^-n, by which the enclosure of n·log10(φ) is widened.
     """
     phi = (arithmetic.integer(5).sqrt() + 1) / 2
     tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # 2^-(2^20) is small enough for a larger n
@@ -80,10 +79,9 @@ def phi_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
 
 
 def fibonacci_decimal(n: int, levels: int) -> Decimal:
-    """Return F(``n``), with the last ``levels`` doublings done in decimal, from a seed that GMP computes.
+    """Return F(``n``) for n >= 2^``levels``, from GMP's seed and ``levels`` >= 1 doublings in decimal.
 
-    ``levels`` must be at least 1, and ``n`` at least 2^``levels``. The last doubling costs a single product: F(2k) =
-    F(k)·L(k), F(2k+1) = F(k+1)·L(k) - (-1)^k, with L(k) = 2·F(k+1) - F(k).
+    The last one is a single product: F(2k) = F(k)·L(k), F(2k+1) = F(k+1)·L(k) - (-1)^k, with L(k) = 2·F(k+1) - F(k).
     """
     context = exact_context()
     k = n >> levels

@@ -21,11 +21,7 @@ _LEAST = {"natural": 0, "positive": 1, "integer": None}  # the smallest number o
 
 
 class IntegerOperation(Operation[Integers]):
-    """An operation on whole numbers. Its arguments are a tuple in the order of ``parameters``.
-
-    ``docs/add-an-operation.md`` explains how to add an operation: a file in ``functions`` with a subclass and its
-    instance ``OPERATION``.
-    """
+    """An operation on whole numbers, whose arguments are a tuple. ``docs/add-an-operation.md`` says how to add one."""
 
     def check(self, args: Integers) -> None:
         """Raise DomainError if there is no result, or InvalidInput if an operand is not accepted."""

@@ -68,9 +68,8 @@ class BinomialPlan(NamedTuple):
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    The coefficient itself has ``whole_digits`` digits, and takes ``whole_seconds`` to compute. If that time is
-    infinite, the coefficient itself is computed only for n < 20,000. Raises InvalidInput if ``modulus`` would take too
-    long to factor and the coefficient is too large to compute.
+    The coefficient itself has ``whole_digits`` digits, and takes ``whole_seconds`` to compute. Raises InvalidInput if
+    ``modulus`` would take too long to factor and the coefficient is too large to compute.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf

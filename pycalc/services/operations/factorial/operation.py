@@ -60,11 +60,7 @@ class Factorial(SequenceOperation):
         return plan.residue(args[0])
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is n! modulo ``modulus``. ``method`` is the FactorialPlan that gave ``residue``.
-
-        To check this, n! is computed modulo ``modulus``·``prime``, and verified modulo ``prime``. If the plan finds n!
-        from a smaller factorial by Wilson's theorem, the smaller factorial is computed and verified instead.
-        """
+        """Return whether n!, or the smaller factorial by Wilson's theorem, is right modulo ``modulus``·``prime``."""
         plan: FactorialPlan = method
         if plan.mirror is None:
             wider = plan._replace(rough=plan.rough * prime).residue(args[0])
@@ -76,10 +72,9 @@ class Factorial(SequenceOperation):
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:
-    """Return the text of ``n``!, with the last ``levels`` squarings done in decimal. Both must be at least 1.
+    """Return the text of ``n``!, with the last ``levels`` >= 1 squarings done in decimal.
 
-    Let L[i] be the product of the i-th list from ``factorial_factors``. Begin with r = 1. For each i, from the last to
-    the first, r becomes r·r·L[i], as in Horner's rule. The power of ten is appended as zeros.
+    From the last list of ``factorial_factors`` to the first, r becomes r·r·(product of the list), as in Horner's rule.
     """
     by_bit, zeros = factorial_factors(n)
     products = [product(primes) for primes in by_bit]
@@ -100,10 +95,7 @@ def factorial_decimal(n: int, levels: int) -> bytes:
 
 
 def factorial_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
-    """Return an enclosure of log10 n! for n >= 1,000, by Stirling's series.
-
-    The error of the series is smaller than its first omitted term, whose magnitude is below n^-25.
-    """
+    """Return an enclosure of log10 n! for n >= 1,000, by Stirling's series up to its first omitted term."""
     number, one = arithmetic.integer(n), arithmetic.integer(1)
     log = (number + one / 2) * number.log() - number + (arithmetic.pi() * 2).log() / 2
     power, square, term = number, number * number, arithmetic.integer(0)

@@ -97,18 +97,15 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         return sign * plan.residue(n, k) % modulus
 
     def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is n over k modulo ``modulus``. ``method`` is None or a BinomialPlan.
+        """Return whether ``residue`` is n over k modulo ``modulus``, by Pascal's rule: (n-1 over k-1) + (n-1 over k).
 
-        Pascal's rule is used: n over k is (n-1 over k-1) + (n-1 over k). It is applied to the form of the coefficient
-        with 0 <= k <= n/2. There, both terms are smaller than the coefficient, so that they can be found if it can.
-
-        The residue 0 modulo a prime power that divides the coefficient is checked by sums of digits instead. ``modulo``
-        finds it by counting carries, so the two methods are independent.
+        With 0 <= k <= n/2, both terms are smaller than the coefficient, and can be found if it can. The residue 0
+        modulo a prime power, which ``modulo`` finds by counting carries, is checked by sums of digits instead.
         """
         sign, n, k = _normal(args)
         plan: BinomialPlan = method or self.plan_modulo(args, modulus).method
         for prime, exponent in plan.powers:
-            # A power that divides the coefficient may not divide its terms, whose residues could then take too long.
+            # Such a power may not divide the two terms, whose residues could then take too long.
             power = prime**exponent
             if residue % power == 0 and _exponent(n, k, prime) >= exponent:
                 modulus //= power
@@ -144,10 +141,9 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 
 
 def _digits(n: int, k: int) -> int:
-    """Return the number of digits of n over k, for 0 <= k <= n/2.
+    """Return the number of digits of n over k, for 0 <= k <= n/2. For k >= 10^300, return k, which exceeds any limit.
 
-    Above 100,000 digits, the number may be one too high in a rare case: n over k is very close to a power of ten, and
-    either k is at most 1,000 or n has over 10,000 bits. For k >= 10^300, return k, only because it exceeds any limit.
+    Above 100,000 digits, and if k is at most 1,000 or n is very long, it may be one too high beside a power of ten.
     """
     if k >= 10**300:
         return k

@@ -50,10 +50,7 @@ def prime_sieve(limit: int) -> bytearray:
 
 
 def marked_product(sieve: bytearray, modulus: int) -> int:
-    """Return the product, modulo ``modulus``, of the marked odd numbers except multiples of 3 and 5.
-
-    ``sieve`` has a byte for each odd number from 1 on, which is 1 if the number is marked, else 0.
-    """
+    """Return the product, modulo ``modulus``, of the odd numbers with a 1 in ``sieve``, except multiples of 3 and 5."""
     result = 1
     for first in _CLASSES:  # the numbers of other classes would cost time, because reading each makes an object
         marked = list(compress(range(first, 2 * len(sieve), 30), sieve[first // 2 :: 15]))
@@ -100,10 +97,7 @@ def totient(n: int) -> int:
 
 
 def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
-    """Return the exponent of ``prime`` in n! (Legendre).
-
-    If the exponent is above ``enough``, any number from ``enough`` to the exponent may be returned.
-    """
+    """Return the exponent of ``prime`` in n! (Legendre), or any lower number that is at least ``enough``."""
     exponent = 0
     while n and exponent < enough:
         n //= prime
@@ -146,11 +140,7 @@ def product(factors: list[int]) -> Any:
 
 
 def is_proved_prime(n: int) -> bool:
-    """Return whether ``n`` is prime, proved by strong tests or, if ``n`` is large, by FLINT.
-
-    No composite number below 3.3·10^24 passes the strong tests to the first 13 prime bases (Sorenson and Webster,
-    2015). FLINT proves by the method of Pocklington and Morrison, or by APRCL.
-    """
+    """Return whether ``n`` is prime, proved by strong tests to 13 bases (Sorenson and Webster, 2015) or by FLINT."""
     if n < 2 or n in _BASES:
         return n >= 2
     if _has_small_factor(n) or not gmp.is_strong_prp(n, 2):  # nearly every composite number fails the test to base 2
@@ -165,8 +155,7 @@ def is_proved_prime(n: int) -> bool:
 def proof_seconds(n: int) -> float:
     """Estimate the total seconds of ``is_proved_prime(n)`` and of a second test that verifies its answer, on one core.
 
-    If ``n`` has up to 40,000 bits and no small factor, this function runs the strong test to base 2, which for 10,000
-    digits takes more than a second.
+    This runs a strong test if ``n`` has up to 40,000 bits, which for 10,000 digits takes more than a second.
     """
     if n < 3 or _has_small_factor(n):
         return _EVEN_SECONDS

@@ -78,10 +78,7 @@ FACTORIAL_PRODUCT_SECONDS: Costs = (
 
 
 def seconds(costs: Costs, size: float) -> float:
-    """Return the seconds for ``size`` by log-log interpolation of ``costs``, pairs of a size and measured seconds.
-
-    Below the first pair, its seconds are returned. Above the last pair, the last slope continues.
-    """
+    """Return the seconds for ``size`` by log-log interpolation of ``costs``. Above the last, the slope continues."""
     if size <= costs[0][0]:
         return costs[0][1]
     right = min(bisect_left(costs, (size, 0.0)), len(costs) - 1)

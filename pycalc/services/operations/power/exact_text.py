@@ -1,7 +1,4 @@
-"""The text of an exact power: an integer, a terminating decimal or a fraction.
-
-The number of digits, and the first and last of them, are found without the text.
-"""
+"""The text of an exact power, an integer, a terminating decimal or a fraction, and its ends without the text."""
 
 from __future__ import annotations
 
@@ -63,10 +60,7 @@ class Term(NamedTuple):
         return thresholds.seconds(thresholds.POWER_SUMMARY_SECONDS, self._bits() + LEADING_BITS)
 
     def text(self) -> str:
-        """Return the term in plain digits, with a point if it is not an integer.
-
-        The last squarings of a large power are done in decimal, because decimals print faster.
-        """
+        """Return the term in plain digits, with a point if it is not an integer."""
         # log10(2) as 0.30103: the choice of arithmetic needs no exact digit count.
         size = self.base.bit_length() * self.power * 30_103 // 100_000
         levels = min((size // thresholds.POWER_SEED_DIGITS).bit_length(), self.power.bit_length() - 1)
@@ -124,10 +118,7 @@ def exact_text(value: ExactPower) -> ExactText:
 
 
 def power_decimal(base: int, exponent: int, levels: int) -> Decimal:
-    """Return ``base``^``exponent``, with the last ``levels`` squarings done in decimal.
-
-    ``levels`` must be at least 1, and ``exponent`` at least 2^``levels``.
-    """
+    """Return ``base``^``exponent``, at least 2^``levels``, with the last ``levels`` >= 1 squarings done in decimal."""
     context = exact_context()
     factor, result = decimal_of(base), decimal_of(mpz(base) ** (exponent >> levels))
     for bit in bin(exponent)[-levels:]:

@@ -18,8 +18,7 @@ _SMALLEST_EXPONENT = -40_000
 def rounded_power(x: RationalLiteral, y: RationalLiteral, precision: int) -> Rounded:
     """Return ``x``^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
-    Both ends of an enclosure of 10^(y·log10|x|) are rounded, at rising working precisions until the results are equal
-    (Ziv). An irrational value is never half-way between two decimals.
+    Both ends of an enclosure of 10^(y·log10|x|) are rounded, at rising precisions until the results are equal (Ziv).
     """
     negative = sign_of_power(x, y) < 0
 
@@ -50,8 +49,7 @@ def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> in
 def encloses(x: RationalLiteral, y: RationalLiteral, precision: int, text: bytes) -> bool:
     """Return whether ``text`` is ``x``^``y``, which must be irrational, rounded to ``precision`` digits.
 
-    The absolute values of all numbers that are rounded to ``text`` lie between two bounds. The natural logarithms of
-    these bounds must enclose y·ln|x|. Unlike ``rounded_power``, this needs no exponential function.
+    The natural logarithms of the bounds of all numbers that are rounded to ``text`` must enclose y·ln|x|.
     """
     candidate = _parsed(text, precision)
     if candidate is None or candidate.negative != (sign_of_power(x, y) < 0):
