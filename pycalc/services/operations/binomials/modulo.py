@@ -47,7 +47,8 @@ class BinomialPlan(NamedTuple):
             return int(gmp.bincoef(n, k) % self.rough)
         result, modulus = 0, self.rough
         if modulus > 1:
-            if self.steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):
+            product_seconds, steps_seconds = self._rough_seconds(n, k)
+            if steps_seconds < product_seconds:
                 above = factorial_by_steps(n, modulus)
                 below = factorial_by_steps(k, modulus) * factorial_by_steps(n - k, modulus)
             else:
@@ -63,6 +64,31 @@ class BinomialPlan(NamedTuple):
             result += modulus * ((found - result) * inverse(modulus, part) % part)
             modulus *= part
         return result
+
+    def cost(self, n: int, k: int) -> ResiduePlan:
+        """Return this method with its estimated cost for n over k."""
+        powers = self.powers
+        if n.bit_length() * len(powers) <= _QUICK_BITS:  # a power that divides the coefficient costs nothing
+            powers = tuple((prime, exponent) for prime, exponent in powers if carries(n, k, prime) < exponent)
+        seconds, memory = 1e-5, 0.0
+        for prime, exponent in powers:
+            if exponent == 1:
+                seconds += modulo_prime_seconds(n, prime)
+                memory = max(memory, FactorialPlan(1, prime).cost(prime - 1).memory)
+            else:
+                seconds += modulo_prime_power_seconds(n, prime, exponent)
+        if self.rough > 1:
+            product, steps = self._rough_seconds(n, k)
+            seconds += min(product, steps)
+            if steps < product:
+                memory = max(memory, FactorialPlan(1, self.rough).cost(n).memory)
+        return ResiduePlan(seconds, memory, self)
+
+    def _rough_seconds(self, n: int, k: int) -> tuple[float, float]:
+        """Return the seconds of the residue modulo ``rough`` from products of k factors, and from factorials."""
+        factor = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, self.rough.bit_length()) + _SECONDS_PER_FACTOR
+        factorials = [FactorialPlan(1, self.rough).cost(each).seconds for each in (n, k, n - k) if self.steps]
+        return min(k, 10**300) * factor, sum(factorials) if factorials else inf
 
 
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
@@ -97,7 +123,7 @@ def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whol
         powers += [(prime, exponent) for prime, exponent in factors if prime <= n]
         for prime, exponent in factors:
             rough //= prime**exponent if prime <= n else 1
-    best = _planned(BinomialPlan(tuple(powers), rough, steps), n, k)
+    best = BinomialPlan(tuple(powers), rough, steps).cost(n, k)
     return whole if whole_seconds < best.seconds else best
 
 
@@ -110,32 +136,3 @@ def _factors(rough: int) -> list[tuple[int, int]] | None:
     import flint  # this takes 70 ms, but no plan that is made on the event loop needs it
 
     return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rough).factor()]
-
-
-def _product_seconds(k: int, modulus: int) -> float:
-    by_bits = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, modulus.bit_length())
-    return min(k, 10**300) * (_SECONDS_PER_FACTOR + by_bits)
-
-
-def _steps_seconds(n: int, k: int, modulus: int) -> float:
-    return sum(FactorialPlan(1, modulus).cost(each).seconds for each in (n, k, n - k))
-
-
-def _planned(plan: BinomialPlan, n: int, k: int) -> ResiduePlan:
-    powers = plan.powers
-    if n.bit_length() * len(powers) <= _QUICK_BITS:  # a power that divides the coefficient costs nothing
-        powers = tuple((prime, exponent) for prime, exponent in powers if carries(n, k, prime) < exponent)
-    seconds, memory = 1e-5, 0.0
-    for prime, exponent in powers:
-        if exponent == 1:
-            seconds += modulo_prime_seconds(n, prime)
-            memory = max(memory, FactorialPlan(1, prime).cost(prime - 1).memory)
-        else:
-            seconds += modulo_prime_power_seconds(n, prime, exponent)
-    if plan.rough > 1:
-        product = _product_seconds(k, plan.rough)
-        steps = _steps_seconds(n, k, plan.rough) if plan.steps else inf
-        seconds += min(product, steps)
-        if steps < product:
-            memory = max(memory, FactorialPlan(1, plan.rough).cost(n).memory)
-    return ResiduePlan(seconds, memory, plan)
