@@ -30,11 +30,11 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return the bytes of memory that this process may use: the machine's, or less if its control groups limit it."""
-    limits = [machine := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for folder in _folders(cgroups, own, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):  # of versions 2 and 1
             with suppress(OSError, ValueError):
-                limits.append(int((folder / name).read_text()) or machine)
+                limits.append(int((folder / name).read_text()) or limits[0])
     return min(limits)
 
 

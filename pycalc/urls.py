@@ -44,7 +44,7 @@ def file_of(url: str) -> Path:
 def split_url(url: str) -> SplitResult:
     """Return the components of a URL; raises ValueError for an invalid one.
 
-    A fragment, or a second @, shows that an unescaped character has moved a part of the password into another component.
+    A fragment, or a second @, shows that an unescaped character has moved a part of the password elsewhere.
     """
     try:
         parts = urlsplit(url)
@@ -101,7 +101,7 @@ def require_server(text: str) -> tuple[str, int | None]:
 
 
 def whole_option(options: dict[str, str], name: str, default: int, least: int, most: int = 10**15 - 1) -> int:
-    """Return the number, from ``least`` to ``most``, in an option, or ``default``. Raises ValueError for other texts."""
+    """Return the number, from ``least`` to ``most``, in an option, or ``default``. Raises ValueError for others."""
     text = options.get(name)
     if text is None:
         return default
