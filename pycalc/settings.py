@@ -146,7 +146,7 @@ _NO_SECRET = SecretStr("")
 
 
 class Settings(BaseSettings):
-    """All settings of the service. ``pycalc serve --help`` prints their descriptions."""
+    """All settings of the service: ``pycalc serve --help`` lists them, and ``docs/operations.md`` explains them."""
 
     model_config = SettingsConfigDict(
         env_prefix="PYCALC_",
@@ -157,16 +157,12 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # the input may be a secret key
     )
 
-    env: Literal["development", "production"] = Field(
-        "development", description="development, or production, which requires keys and refuses open admin registration"
-    )
+    env: Literal["development", "production"] = Field("development", description="production requires keys")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: _Port = Field(
         8080, validation_alias=AliasChoices("PYCALC_PORT", "PORT"), description="port to listen on (PORT is read too)"
     )
-    data_dir: _Path = Field(
-        Path("data"), description="folder of the SQLite file, the development keys and the bootstrap token"
-    )
+    data_dir: _Path = Field(Path("data"), description="folder of the SQLite file, the keys and the bootstrap token")
     database_url: Annotated[str, AfterValidator(_expanded_file)] = Field(
         "", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; empty: pycalc.db in the data folder"
     )
@@ -183,87 +179,48 @@ class Settings(BaseSettings):
         "memory://",
         description="events: memory://, kafka[+ssl]://[USER:PASSWORD@]HOST:PORT/TOPIC or pubsub://PROJECT/TOPIC",
     )
-    stream_credentials: SecretStr = Field(
-        _NO_SECRET, description="USER:PASSWORD for the stream, if they are not in its URL"
-    )
-    relay: bool = Field(
-        True, description="publish events from servers; false: only `pycalc relay` does, on PostgreSQL with a broker"
-    )
-    secret_keys: _Keys = Field(
-        (), description="signing keys, comma-separated, newest first, 32 characters or more; made where not required"
-    )
-    secret_keys_file: _Path | None = Field(
-        None, description="file of signing keys instead: one a line, newest first; read again each second"
-    )
-    password_keys: _Keys = Field(
-        (), description="keys of the password hashes, likewise; removing a key locks out the users whose hashes it made"
-    )
+    stream_credentials: SecretStr = Field(_NO_SECRET, description="USER:PASSWORD for the stream, if not in its URL")
+    relay: bool = Field(True, description="publish events from servers; false: only `pycalc relay` does")
+    secret_keys: _Keys = Field((), description="signing keys of 32 characters or more, newest first, comma-separated")
+    secret_keys_file: _Path | None = Field(None, description="file of signing keys instead: one a line, newest first")
+    password_keys: _Keys = Field((), description="keys of the password hashes; a removed one locks out its users")
     admin_registration: Literal["bootstrap", "open", "closed"] = Field(
         "bootstrap", description="who may register admins: bootstrap (admins, and by its token), open (all) or closed"
     )
-    admin_totp: Literal["optional", "required"] = Field(
-        "optional", description="second factor of admins; required: an admin without one can only enrol one"
-    )
-    password_login: bool = Field(
-        True, description="sign-in and registration with a password; false: only by the identity provider"
-    )
-    oidc_issuer: _Issuer = Field(
-        "", max_length=255, description="URL of the identity provider (OpenID Connect); empty: none"
-    )
+    admin_totp: Literal["optional", "required"] = Field("optional", description="second factor of admins")
+    password_login: bool = Field(True, description="sign-in with a password; false: only by the identity provider")
+    oidc_issuer: _Issuer = Field("", max_length=255, description="URL of the identity provider; empty: none")
     oidc_client_id: str = Field("", description="client id of this service at the identity provider")
     oidc_client_secret: SecretStr = Field(_NO_SECRET, description="client secret of this service at the provider")
-    oidc_redirect_url: _Callback = Field(
-        "", description="URL of this service's /oidc/callback, as it is registered at the identity provider"
-    )
-    oidc_role_claim: _Claim = Field(
-        "", description="CLAIM=VALUE of ID tokens that makes admins, at each sign-in; empty: admins decide about roles"
-    )
-    oidc_factor_claim: _Claim = Field(
-        "", description="CLAIM=VALUE that every ID token needs as proof of a second factor, such as amr=mfa"
-    )
+    oidc_redirect_url: _Callback = Field("", description="URL of this service's /oidc/callback, as registered there")
+    oidc_role_claim: _Claim = Field("", description="CLAIM=VALUE of ID tokens that makes admins; empty: admins decide")
+    oidc_factor_claim: _Claim = Field("", description="CLAIM=VALUE of ID tokens that proves a second factor: amr=mfa")
     access_token_seconds: int = Field(900, ge=60, le=86400, description="lifetime of an access token, seconds")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost factor of bcrypt: each step doubles a login's time")
     login_limit: _Limit = Field("10/minute", description="failed logins per account, ten times as many per address")
     register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
-    page_limit: _Limits = Field(
-        "1000/minute; 20000/day",
-        description="requests for pages and documents, per address and process; empty: no limit",
-    )
-    rate_limit: _Limits = Field(
-        "6000/minute; 100000/day", description="calculations per user, each one in a batch too; empty: no limit"
-    )
-    compute_quota: _Seconds = Field(
-        "300s/hour", description="seconds of computing per user, in a minute, an hour or a day; empty: no quota"
-    )
-    digits_quota: _Bytes = Field(
-        "5GB/day", description="bytes of results and exports per user, in a minute, an hour or a day; empty: no quota"
-    )
+    page_limit: _Limits = Field("1000/minute; 20000/day", description="pages per address and process; empty: no limit")
+    rate_limit: _Limits = Field("6000/minute; 100000/day", description="calculations per user; empty: no limit")
+    compute_quota: _Seconds = Field("300s/hour", description="seconds of computing per user; empty: no quota")
+    digits_quota: _Bytes = Field("5GB/day", description="bytes of results and exports per user; empty: no quota")
     role_quotas: _RoleQuotas = Field(
         {},
         description="limits by role in their place, as JSON, 0 for no limit: "
         '{"admin": {"rate_limit": "0", "compute": "600s/hour", "digits": "0", "history": 0}}',
     )
-    trusted_proxies: _Networks = Field(
-        (), description="addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted"
-    )
-    cors_origins: _Origins = Field(
-        (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
-    )
+    trusted_proxies: _Networks = Field((), description="networks of proxies whose X-Forwarded-* fields are trusted")
+    cors_origins: _Origins = Field((), description="origins whose pages may call this service, comma-separated")
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
     history_retention: _Age = Field("90d", description="how long calculations are kept, such as 365d; empty: for ever")
     history_quota: _Count = Field(
-        100_000, ge=1, description="calculations kept per user; one of over 700 characters counts as four; empty: all"
+        100_000, ge=1, description="calculations kept per user, long ones as four; empty: all"
     )
-    deleted_accounts: DeletedHistory = Field(
-        "anonymize", description="calculations of a deleted account: anonymize, erase, or keep (with the name)"
-    )
+    deleted_accounts: DeletedHistory = Field("anonymize", description="their calculations: anonymize, erase or keep")
     audit_retention: _Age = Field("90d", description="how long entries of the audit log are kept; empty: for ever")
-    min_free_disk: int = Field(
-        256 * 1024**2, ge=0, description="free bytes on an SQLite file's disk, below which calculations are refused"
-    )
+    min_free_disk: int = Field(256 * 1024**2, ge=0, description="bytes that stay free on an SQLite file's disk")
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     mcp_inline_digits: int = Field(
-        2_000, ge=100, le=1_000_000, description="digits of a result that tools of language models (/mcp) send at once"
+        2_000, ge=100, le=1_000_000, description="digits of a result that /mcp sends at once"
     )
     compute_timeout: _Patience = Field(30.0, description="deadline of one computation, and of a whole batch, seconds")
     response_memory: int = Field(
@@ -279,16 +236,14 @@ class Settings(BaseSettings):
         default_factory=lambda given: max(min(cores(), 256) // given.get("workers", 1), 1),
         ge=1,
         le=256,
-        description="worker processes of each server process; default: its share of one per core, 256 at most",
+        description="worker processes of each server process; default: its share of one per core",
     )
     compute_memory: int = Field(
         default_factory=lambda given: max(memory() // 2 // given.get("workers", 1), 64 * 1024**2),
         ge=64 * 1024**2,
         description="bytes of memory for the worker processes of a server process; default: by the machine",
     )
-    event_streams: int = Field(
-        1_000, ge=1, le=100_000, description="event streams (GET /events) of each server process; a user may have 20"
-    )
+    event_streams: int = Field(1_000, ge=1, le=100_000, description="event streams (GET /events) of a server process")
     log_format: Literal["json", "google"] = Field(
         default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",
         description="names of the log's fields: json, or google (Cloud Logging's); default on Cloud Run: google",
