@@ -131,21 +131,21 @@ def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
     """The size and the first and last digits of a power equal those of the exact power, for short and long powers."""
     text = str(mpz(base) ** exponent)
     power = Term(base, exponent, 0)
-    assert power.digits() == power.significant() == len(text)
+    assert power.sizes() == (len(text), len(text))
     assert power.ends() == (len(text), text[:20], text[-20:])
 
 
 def test_the_size_of_a_power_with_a_huge_exponent() -> None:
     """The size of 2^(10^400) equals that by mpmath, although the exponent is too large for a float."""
     with mpmath.workprec(1_500):
-        assert Term(2, 10**400, 0).digits() == int(mpmath.floor(10**400 * mpmath.log10(2))) + 1
+        assert Term(2, 10**400, 0).sizes()[0] == int(mpmath.floor(10**400 * mpmath.log10(2))) + 1
 
 
 @pytest.mark.parametrize("base", [1, 5])
 def test_a_power_that_is_one(base: int) -> None:
     """A zeroth power is 1."""
     power = Term(base, 0, 0)
-    assert (power.digits(), power.ends(), power.text()) == (1, (1, "1", "1"), "1")
+    assert (power.sizes(), power.ends(), power.text()) == ((1, 1), (1, "1", "1"), "1")
 
 
 @pytest.mark.parametrize("exponent", [13_301, 28_738])
@@ -154,7 +154,7 @@ def test_a_power_beside_a_power_of_ten_has_the_right_size(exponent: int) -> None
 
     The exponents are denominators of convergents of log10(2).
     """
-    assert Term(2, exponent, 0).digits() == len(mpz(2**exponent).digits())
+    assert Term(2, exponent, 0).sizes()[0] == len(mpz(2**exponent).digits())
 
 
 def test_the_time_for_the_ends_of_a_power() -> None:

@@ -31,17 +31,14 @@ class Term(NamedTuple):
     power: int
     exponent: int
 
-    def significant(self) -> int:
-        """Return the exact number of digits of ``base``^``power``."""
+    def sizes(self) -> tuple[int, int]:
+        """Return the exact numbers of digits of ``base``^``power``, and of digit characters in the term's text."""
         if (text := self._short_text()) is not None:
-            return len(text)
-        approximate = log10(self.base) * self.power if self.power < 10**9 else 1e9
-        return digits_by_logarithm(approximate, self._logarithm, self._bits())
-
-    def digits(self) -> int:
-        """Return the number of digit characters in the term's text."""
-        significant = self.significant()
-        return significant + self.exponent if self.exponent >= 0 else max(significant, 1 - self.exponent)
+            digits = len(text)
+        else:
+            approximate = log10(self.base) * self.power if self.power < 10**9 else 1e9
+            digits = digits_by_logarithm(approximate, self._logarithm, self._bits())
+        return digits, digits + self.exponent if self.exponent >= 0 else max(digits, 1 - self.exponent)
 
     def ends(self) -> Ends:
         """Return the number of digit characters in the term's text, and the first and last of them."""

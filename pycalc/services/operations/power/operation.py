@@ -80,9 +80,11 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             size = sum(len(text_of(part)) for part in parts)
             seconds = thresholds.seconds(thresholds.ROUNDED_SECONDS, precision)
             return Estimate(digits, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
-        digits = sum([term.digits() for term in exact.terms])
-        powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.significant()) for term in exact.terms])
-        return Estimate(digits, powers + min(digits, 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT, True)
+        digits, seconds = 0, 0.0
+        for significant, written in [term.sizes() for term in exact.terms]:
+            digits += written
+            seconds += thresholds.seconds(thresholds.POWER_SECONDS, significant)
+        return Estimate(digits, seconds + min(digits, 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT, True)
 
     def compute(self, args: PowerArgs, precision: int) -> bytes:
         if args.exact is not None:
