@@ -14,15 +14,15 @@ from pycalc.services.operations.binomials.prime_powers import (
     modulo_prime_power_seconds,
     modulo_prime_seconds,
 )
-from pycalc.services.operations.factorial.modulo import FactorialPlan, small_divisors
+from pycalc.services.operations.factorial.modulo import FactorialPlan
 from pycalc.services.operations.factorial.residue import factorial_by_steps
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.primes import all_factors, small_factors
 from pycalc.services.operations.numbers.texts import inverse
 
 _DIRECT_BELOW = 20_000
-_FIRST_LIMIT = 1_000  # the limit of the first trial division of m, which takes little time
-_TRIAL_LIMIT = 10**6  # the limit of the second trial division of m
+_TRIAL_LIMIT = 10**6  # the limit of the second trial division of m; that of the first takes little time
 _PRIMALITY_BITS = 4_000
 _FACTORED_BITS = 128  # bits of the cofactor after trial division; a longer composite cofactor is not factored
 _QUICK_BITS = 5_000  # if the bits of n times the number of primes in m exceed this, an estimate counts no carries
@@ -102,16 +102,18 @@ def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whol
     whole = ResiduePlan(whole_seconds, min(whole_digits, _MOST_WHOLE) / 2, BinomialPlan((), modulus, whole=True))
     if n < _DIRECT_BELOW:
         return whole
-    powers, rough = [], mpz(modulus)
-    for limit in (_FIRST_LIMIT, min(n, _TRIAL_LIMIT)):
-        for prime in small_divisors(rough, limit) if rough > 1 else ():
-            rough, exponent = gmp.remove(rough, prime)
-            powers.append((prime, int(exponent)))
-    rough = int(rough)
+    powers, rough = small_factors(modulus)
+    limit = min(n, _TRIAL_LIMIT)
+    if rough > 1:
+        found, rough = small_factors(rough, limit)
+        powers += found
     steps = n <= limit
     if k > limit and rough > 1:
-        factors = _factors(rough)
-        if factors is None:
+        if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
+            factors = [(rough, 1)]
+        elif rough.bit_length() <= _FACTORED_BITS:
+            factors = all_factors(rough)
+        else:
             if whole_seconds < inf:
                 return whole
             detail = (
@@ -125,14 +127,3 @@ def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whol
             rough //= prime**exponent if prime <= n else 1
     best = BinomialPlan(tuple(powers), rough, steps).cost(n, k)
     return whole if whole_seconds < best.seconds else best
-
-
-def _factors(rough: int) -> list[tuple[int, int]] | None:
-    """Return the prime factors and exponents of a number without small factors, or None if this is too slow."""
-    if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
-        return [(rough, 1)]
-    if rough.bit_length() > _FACTORED_BITS:
-        return None
-    import flint  # this takes 70 ms, but no plan that is made on the event loop needs it
-
-    return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rough).factor()]

@@ -9,11 +9,7 @@ from typing import Any
 from pycalc.services.operations.base import Estimate, Parameter, ResiduePlan
 from pycalc.services.operations.binomials.modulo import plan_binomial
 from pycalc.services.operations.binomials.residue import binomial_residue, binomial_residue_seconds
-from pycalc.services.operations.functions.binomial import (
-    BINOMIAL_SECONDS,
-    SUMMARY_SECONDS,
-    binomial_logarithm,
-)
+from pycalc.services.operations.functions.binomial import BINOMIAL_SECONDS, SUMMARY_SECONDS, binomial_logarithm
 from pycalc.services.operations.integer_operation import Integers, SequenceOperation
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic

@@ -13,6 +13,7 @@ from pycalc.services.operations.integer_operation import IntegerOperation, Integ
 from pycalc.services.operations.numbers.gmp import gmp, int_of
 from pycalc.services.operations.numbers.literals import integer_json
 from pycalc.services.operations.numbers.primes import (
+    all_factors,
     coprime_part,
     is_proved_prime,
     primes_up_to,
@@ -80,9 +81,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
             factors.append((rest, 1))
         elif rest > 1:
             yield _text(factors)
-            import flint
-
-            factors += [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rest).factor()]
+            factors += all_factors(rest)
         yield _text(factors)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:

@@ -59,17 +59,25 @@ def marked_product(sieve: bytearray, modulus: int) -> int:
     return result % modulus
 
 
-_SMALL_PRIMES = primes_up_to(1_000)
-
-
-def small_factors(n: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the prime factors of ``n`` below 1,000 with their exponents, and the cofactor."""
+def small_factors(n: int, limit: int = 1_000) -> tuple[list[tuple[int, int]], int]:
+    """Return the prime factors of ``n`` up to ``limit`` with their exponents, in ascending order, and the cofactor."""
     rest, factors = mpz(n), []
-    for small in _SMALL_PRIMES:
-        rest, exponent = gmp.remove(rest, small)
-        if exponent:
-            factors.append((small, int(exponent)))
+    common = gmp.gcd(rest, gmp.primorial(limit))
+    for prime in primes_up_to(limit) if common > 1 else ():
+        if common % prime == 0:
+            rest, exponent = gmp.remove(rest, prime)
+            factors.append((prime, int(exponent)))
+            common //= prime
+            if common == 1:
+                break
     return factors, int(rest)
+
+
+def all_factors(n: int) -> list[tuple[int, int]]:
+    """Return the prime factors of ``n`` with their exponents, by FLINT, which takes 70 ms to import."""
+    import flint
+
+    return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(n).factor()]
 
 
 def coprime_part(n: int, product: Any) -> Any:
@@ -88,9 +96,7 @@ def totient(n: int) -> int:
     if 1 < rest < _SMALLEST_FACTORED:
         primes.append(rest)
     elif rest > 1:
-        import flint  # takes longer to import than most expressions to compute
-
-        primes += [int(prime) for prime, _ in flint.fmpz(rest).factor()]
+        primes += [prime for prime, _ in all_factors(rest)]
     for prime in primes:
         n = n // prime * (prime - 1)
     return n
