@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.numbers.gmp import text_of
-from pycalc.services.operations.numbers.literals import MAX_LITERAL, size_of
+from pycalc.services.operations.numbers.literals import MAX_LITERAL, shortened, size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import Ends, digits_residue
 
@@ -256,7 +256,7 @@ class Modular(Operation[ArgsT]):
             with suppress(ZeroDivisionError, DomainError):  # the prime divides a denominator: draw another one
                 if self.modulo_agrees(args, modulus, method, residue, random_prime()):
                     break
-                given = f"{self.name}{self.input(args)} modulo {text_of(modulus)}"
+                given = f"{self.name}{str(self.input(args))[:200]} modulo {shortened(modulus)}"
                 raise VerificationFailed(f"{given} did not agree with its residue")
         return Verified(text, True)
 
