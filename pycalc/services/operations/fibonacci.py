@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from pycalc.services.operations.base import Parameter, ResiduePlan
 from pycalc.services.operations.integer_operation import Integers, SequenceOperation
@@ -15,10 +15,9 @@ from pycalc.services.operations.numbers.intervals import Interval, IntervalArith
 from pycalc.services.operations.numbers.modular import fibonacci_residue
 from pycalc.services.operations.numbers.texts import ENDS
 
-LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
+_LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 # The period of the Fibonacci numbers modulo 10^20. That of the Lucas numbers, 3·10^19, divides it.
 _PERIOD = 15 * 10 ** (ENDS - 1)
-_LOG_SQRT5 = math.log10(5) / 2
 
 
 class Fibonacci(SequenceOperation):
@@ -29,6 +28,7 @@ class Fibonacci(SequenceOperation):
     description = "The n-th Fibonacci number, F(0) = 0 and F(1) = 1, in full."
     parameters = (Parameter("n", "natural", "The index, from 0.", "100"),)
     number = gmp.fib
+    divisor: ClassVar[int] = 5  # F(n) is (φ^n ± φ^-n)/√5, and L(n) is φ^n ± φ^-n; the signs depend on n
     costs = thresholds.FIBONACCI_SECONDS
     counted = 10
     direct = 2**15
@@ -62,20 +62,14 @@ class Fibonacci(SequenceOperation):
         return self.modulo((n % _PERIOD,), 10**ENDS)
 
     def approximate_logarithm(self, n: int) -> float:
-        return n * LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
+        return n * _LOG_PHI - math.log10(self.divisor) / 2 if n < 10**9 else 1e9
 
     def logarithm(self, arithmetic: IntervalArithmetic, n: int) -> Interval:
-        return phi_logarithm(arithmetic, n) - arithmetic.integer(5).log10() / 2
-
-
-def phi_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
-    """Return an enclosure of log10(φ^n ± φ^-n), which is log10 L(n), and log10 F(n)·√5, for n >= 1.
-
-    It differs from n·log10(φ) by less than 2^-n, by which the enclosure of n·log10(φ) is widened.
-    """
-    phi = (arithmetic.integer(5).sqrt() + 1) / 2
-    tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # 2^-(2^20) is small enough for a larger n
-    return phi.log10() * n + Interval(arithmetic, -tail, tail)
+        """Return an enclosure of log10((φ^n ± φ^-n)/√divisor). Leaving out φ^-n changes it by less than 2^-n."""
+        phi = (arithmetic.integer(5).sqrt() + 1) / 2
+        tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # 2^-(2^20) is small enough for a larger n
+        numerator = phi.log10() * n + Interval(arithmetic, -tail, tail)
+        return numerator - arithmetic.integer(self.divisor).log10() / 2
 
 
 def fibonacci_decimal(n: int, levels: int) -> Decimal:
