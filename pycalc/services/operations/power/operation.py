@@ -21,7 +21,7 @@ from pycalc.services.operations.numbers.modular import gcd_seconds
 from pycalc.services.operations.numbers.texts import Ends, digits_residue, inverse
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
 from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, is_trivial, power_modulo
-from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
+from pycalc.services.operations.power.rounded import encloses, rounded_power
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
 _REDUCED_SECONDS_PER_BIT = 3e-10  # to reduce the base modulo a shorter number, for each bit of the base
@@ -75,11 +75,10 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             detail = f"x must have at most {MAX_LITERAL:,} digits, or be taken with mod."
             raise InvalidInput.of(FieldProblem("/x", detail))
         if exact is None:
-            digits = rounded_digits(args.x, args.y, precision)
             parts = (args.x.unscaled, args.x.denominator, args.y.unscaled, args.y.denominator)
             size = sum(len(text_of(part)) for part in parts)
             seconds = thresholds.seconds(thresholds.ROUNDED_SECONDS, precision)
-            return Estimate(digits, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
+            return Estimate(precision, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
         digits, seconds = 0, 0.0
         for significant, written in [term.sizes() for term in exact.terms]:
             digits += written
