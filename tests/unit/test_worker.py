@@ -43,7 +43,7 @@ def test_from_1001_digits_on_a_residue_is_verified(monkeypatch: pytest.MonkeyPat
 
     The error's message is short, although the modulus is long.
     """
-    monkeypatch.setattr(type(POWER), "agrees_modulo", lambda *_: False)
+    monkeypatch.setattr(type(POWER), "has_residue", lambda *_: False)
     task = power_of_ten(digits, view="modulo", modulus=10 ** (digits + 5))
     if refused:
         with pytest.raises(VerificationFailed) as caught:

@@ -245,26 +245,26 @@ class Modular(Operation[ArgsT]):
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         return not modulo or max(map(size_of, literals)) <= self.quick_modulo_length
 
-    def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
+    def has_residue(self, args: ArgsT, value: int, prime: int) -> bool:
         """Return whether ``value`` is the result modulo ``prime``. Raises the errors of ``residue``."""
         return self.residue(args, 1, prime) == value
 
     def result_modulo(self, args: ArgsT, modulus: int, method: Any) -> Verified:
-        """Return the result modulo ``modulus``, verified if this residue has over VERIFIED_DIGITS digits."""
+        """Return the residue, verified if it is long. Raises VerificationFailed, and the errors of ``modulo``."""
         residue = self.modulo(args, modulus, method)
         text = text_of(residue).encode()
         while len(text) > VERIFIED_DIGITS:
             with suppress(ZeroDivisionError, DomainError):  # the prime divides a denominator: draw another one
-                if self.modulo_agrees(args, modulus, method, residue, random_prime()):
+                if self.verify_modulo(args, modulus, method, residue, random_prime()):
                     break
                 given = f"{self.name}{str(self.input(args))[:200]} modulo {shortened(modulus)}"
                 raise VerificationFailed(f"{given} did not agree with its residue")
         return Verified(text, True)
 
-    def modulo_agrees(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether the result modulo ``modulus``·``prime`` has this ``residue``, and passes ``agrees_modulo``.
+    def verify_modulo(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
+        """Return whether the result modulo ``modulus``·``prime`` has this ``residue``, and passes ``has_residue``.
 
         Raises ZeroDivisionError or DomainError in the negligible case that ``prime`` divides an operand.
         """
         wider = self.modulo(args, modulus * prime)
-        return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
+        return wider % modulus == residue and self.has_residue(args, wider % prime, prime)

@@ -59,16 +59,16 @@ class Factorial(SequenceOperation):
         plan: FactorialPlan = method or plan_factorial(args[0], modulus)
         return plan.residue(args[0])
 
-    def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
+    def verify_modulo(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether n!, or the smaller factorial by Wilson's theorem, is right modulo ``modulus``·``prime``."""
         plan: FactorialPlan = method
         if plan.mirror is None:
             wider = plan._replace(rough=plan.rough * prime).residue(args[0])
-            return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
+            return wider % modulus == residue and self.has_residue(args, wider % prime, prime)
         wider = FactorialPlan(1, plan.rough * prime).residue(plan.mirror)
         product = residue * wider if plan.mirror % 2 else -residue * wider
         fits = residue % plan.smooth == 0 and product % plan.rough == 1
-        return fits and self.agrees_modulo((plan.mirror,), wider % prime, prime)
+        return fits and self.has_residue((plan.mirror,), wider % prime, prime)
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:

@@ -96,7 +96,7 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         plan: BinomialPlan = method or self.plan_modulo(args, modulus).method
         return sign * plan.residue(n, k) % modulus
 
-    def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
+    def verify_modulo(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is n over k modulo ``modulus``, by Pascal's rule: (n-1 over k-1) + (n-1 over k).
 
         With 0 <= k <= n/2, both terms are smaller than the coefficient, and can be found if it can. The residue 0

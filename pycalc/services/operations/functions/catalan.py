@@ -66,7 +66,7 @@ class Catalan(SequenceOperation):
         difference: int = middle.residue(2 * n, n) - (beside.residue(2 * n, n - 1) if n else 0)
         return difference % modulus
 
-    def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
+    def verify_modulo(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
         """Return whether ``residue`` is (2n-1 over n-1) - (2n-1 over n-2) modulo ``modulus``, by Pascal's rule."""
         (n,) = args
         estimate = self.estimate(args, 1)

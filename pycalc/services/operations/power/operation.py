@@ -105,12 +105,12 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             return encloses(args.x, args.y, precision, text)
         value = digits_residue(text, prime)
         signed = args.y.is_integer or text.startswith(b"-") == args.exact.negative
-        return value is not None and signed and self.agrees_modulo(args, value, prime)
+        return value is not None and signed and self.has_residue(args, value, prime)
 
-    def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
+    def has_residue(self, args: PowerArgs, value: int, prime: int) -> bool:
         """Return whether ``value`` is the result modulo ``prime``. A root r = x^(a/b) is one if r^b = x^a."""
         if args.y.is_integer:
-            return super().agrees_modulo(args, value, prime)
+            return super().has_residue(args, value, prime)
         if args.exact is not None and is_trivial(args.x):
             return int(args.exact.encode()) % prime == value
         numerator, _, degree = fraction_of(args.y)
