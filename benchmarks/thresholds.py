@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from pycalc.services.operations.base import Operation
-from pycalc.services.operations.factorial.operation import factorial_decimal, factorial_digits
+from pycalc.services.operations.factorial.operation import Factorial, factorial_decimal
 from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.fibonacci import Fibonacci, fibonacci_decimal
 from pycalc.services.operations.numbers.gmp import gmp, mpz, text_of
@@ -63,7 +63,7 @@ def factorial_tasks(n: int) -> tuple[int, Task, Callable[[int], Task]]:
     The maker takes a number k. Its task uses ``decimal`` instead of GMP for the last k squarings.
     """
     return (
-        factorial_digits(n),
+        Factorial().digits(n),
         lambda: gmp.fac(n).digits().encode(),
         lambda levels: lambda: factorial_decimal(n, levels),
     )

@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, dataclass_transform
 
 
 class FieldProblem(NamedTuple):
@@ -67,12 +67,20 @@ class LimitState(NamedTuple):
     unit: str = ""  # the unit of ``amount`` in header fields; empty for calculations
 
 
-@dataclass(eq=False, repr=False)
-class PycalcError(Exception):
-    """The base class of the domain's errors."""
+@dataclass_transform(eq_default=False)
+class _Fields(Exception):
+    """Makes a dataclass of each subclass, with the class variables ``code`` and ``title`` from its header."""
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"
+
+    def __init_subclass__(cls, code: str = "", title: str = "") -> None:
+        dataclass(eq=False, repr=False)(cls)
+        cls.code, cls.title = code or cls.code, title or cls.title
+
+
+class PycalcError(_Fields):
+    """The base class of the domain's errors."""
 
     detail: str  # a sentence for the client; the response to an internal error does not show it
 
@@ -83,12 +91,8 @@ class PycalcError(Exception):
         return self.detail
 
 
-@dataclass(eq=False, repr=False)
-class InvalidInput(PycalcError):
+class InvalidInput(PycalcError, code="validation-error", title="The input is not valid"):
     """A part of the request is not accepted, such as an operand, an option or a header field."""
-
-    code = "validation-error"
-    title = "The input is not valid"
 
     problems: tuple[FieldProblem, ...] = ()
 
@@ -100,22 +104,14 @@ class InvalidInput(PycalcError):
         return cls(f"The request has {len(problems):,} errors: `errors` says where, and what was expected.", problems)
 
 
-@dataclass(eq=False, repr=False)
-class DomainError(PycalcError):
+class DomainError(PycalcError, code="domain-error", title="The operation is not defined for these operands"):
     """The operation is not defined for these operands."""
-
-    code = "domain-error"
-    title = "The operation is not defined for these operands"
 
     problems: tuple[FieldProblem, ...] = ()
 
 
-@dataclass(eq=False, repr=False)
-class ResultTooLarge(PycalcError):
+class ResultTooLarge(PycalcError, code="result-too-large", title="The result is too large to write out"):
     """The result, or a part of an expression, has or may have more than ``limit`` digits."""
-
-    code = "result-too-large"
-    title = "The result is too large to write out"
 
     digits: int | None  # the number of the result's digits, or None if it is unknown
     limit: int
@@ -124,39 +120,28 @@ class ResultTooLarge(PycalcError):
     problems: tuple[FieldProblem, ...] = ()
 
 
-class Unauthorized(PycalcError):
+class Unauthorized(PycalcError, code="unauthorized", title="Valid credentials are needed"):
     """The request has no valid credentials."""
-
-    code = "unauthorized"
-    title = "Valid credentials are needed"
 
 
 class InvalidToken(Unauthorized):
     """The access token or API key is not valid, or its account was deleted or changed during the request."""
 
 
-@dataclass(eq=False, repr=False)
 class RefreshTokenReused(Unauthorized):
     """A replaced refresh token was used. The token may be stolen, so the session ``session_id`` was ended."""
 
     session_id: bytes
 
 
-class TotpRequired(Unauthorized):
+class TotpRequired(Unauthorized, code="totp-required", title="A code of the authenticator app is needed"):
     """The password of a login is right, but the code of the second factor is missing."""
 
-    code = "totp-required"
-    title = "A code of the authenticator app is needed"
 
-
-class Forbidden(PycalcError):
+class Forbidden(PycalcError, code="forbidden", title="Not allowed"):
     """The caller is not allowed to do this."""
 
-    code = "forbidden"
-    title = "Not allowed"
 
-
-@dataclass(eq=False, repr=False)
 class MissingScope(Forbidden):
     """The caller's API key does not have ``scope``."""
 
@@ -167,40 +152,24 @@ class WrongPassword(Forbidden):
     """An authenticated caller gave a wrong password or a wrong code."""
 
 
-class NotFound(PycalcError):
+class NotFound(PycalcError, code="not-found", title="Not found"):
     """The resource does not exist, or the caller may not know of it."""
 
-    code = "not-found"
-    title = "Not found"
 
-
-class Conflict(PycalcError):
+class Conflict(PycalcError, code="conflict", title="In conflict with the stored state"):
     """The request contradicts the stored state or a concurrent change. For example, a name is taken."""
 
-    code = "conflict"
-    title = "In conflict with the stored state"
 
-
-class PayloadTooLarge(PycalcError):
+class PayloadTooLarge(PycalcError, code="payload-too-large", title="The request is too large"):
     """The results of a batch are too long together. A request whose body is too large gets the same code."""
 
-    code = "payload-too-large"
-    title = "The request is too large"
 
-
-class PreconditionFailed(PycalcError):
+class PreconditionFailed(PycalcError, code="precondition-failed", title="The condition of If-Match does not hold"):
     """The request's If-Match does not contain the current ETag of the resource."""
 
-    code = "precondition-failed"
-    title = "The condition of If-Match does not hold"
 
-
-@dataclass(eq=False, repr=False)
-class UnsupportedMediaType(PycalcError):
+class UnsupportedMediaType(PycalcError, code="unsupported-media-type", title="The type of the body is not supported"):
     """The media type of the request's body is not one of ``accepted``."""
-
-    code = "unsupported-media-type"
-    title = "The type of the body is not supported"
 
     accepted: tuple[str, ...]
 
@@ -209,58 +178,39 @@ class UnsupportedCoding(UnsupportedMediaType):
     """The content coding of the request's body is not one of ``accepted``."""
 
 
-@dataclass(eq=False, repr=False)
-class RangeNotSatisfiable(PycalcError):
+class RangeNotSatisfiable(PycalcError, code="range-not-satisfiable", title="There is no such range"):
     """The range begins beyond the end of a representation of ``length`` bytes."""
-
-    code = "range-not-satisfiable"
-    title = "There is no such range"
 
     length: int
 
 
-@dataclass(eq=False, repr=False)
-class ComputationTimeout(PycalcError):
+class ComputationTimeout(PycalcError, code="computation-timeout", title="The computation took too long"):
     """The computation reached a deadline or its memory limit, or was refused because it would far exceed a deadline."""
-
-    code = "computation-timeout"
-    title = "The computation took too long"
 
     found: str | None = None  # the partial result at that time, as JSON, or None if there is none
 
 
-@dataclass(eq=False, repr=False)
 class RetryLater(PycalcError):
     """A temporary condition; the client may retry after ``retry_after`` seconds."""
 
     retry_after: int = 1
 
 
-class StillRunning(RetryLater):
+class StillRunning(RetryLater, code="conflict", title=Conflict.title):
     """A request with the same idempotency key is still running, or the key has just expired."""
 
-    code = "conflict"
-    title = Conflict.title
 
-
-@dataclass(eq=False, repr=False)
-class RateLimited(RetryLater):
+class RateLimited(RetryLater, code="rate-limited", title="Too many requests"):
     """The caller has reached a rate limit, or has too many login attempts in progress."""
-
-    code = "rate-limited"
-    title = "Too many requests"
 
     limits: tuple[LimitState, ...] = ()  # the rate limit's windows; empty if the response does not show them
 
 
-class QuotaExceeded(RetryLater):
+class QuotaExceeded(RetryLater, code="quota-exceeded", title="A quota is used up"):
     """The caller has used up a quota, or needs more than is left of it.
 
     ``used`` is in the quota's unit, ``resets_at`` in seconds since the epoch.
     """
-
-    code = "quota-exceeded"
-    title = "A quota is used up"
 
     def __init__(self, detail: str, quota: LimitState, used: float, resets_at: int) -> None:
         super().__init__(detail, quota.reset)
@@ -270,21 +220,14 @@ class QuotaExceeded(RetryLater):
         self.resets_at = resets_at
 
 
-class Overloaded(RetryLater):
+class Overloaded(RetryLater, code="overloaded", title="The service is busy"):
     """A queue, the memory or a concurrency limit is full, or running requests reserve the rest of a quota."""
 
-    code = "overloaded"
-    title = "The service is busy"
 
-
-class Unavailable(RetryLater):
+class Unavailable(RetryLater, code="unavailable", title="The service is not available"):
     """The service can't do this now: for example, a dependency does not answer, or the service is shutting down."""
 
-    code = "unavailable"
-    title = "The service is not available"
 
-
-@dataclass(eq=False, repr=False)
 class StoreUnavailable(Unavailable):
     """The database can't be used or written now."""
 
@@ -321,14 +264,12 @@ class RowsRejected(PycalcError):
     """The database rejects rows because of their values, and has stored none of them. A retry can't succeed."""
 
 
-@dataclass(eq=False, repr=False)
 class KeysTaken(PycalcError):
     """Requests were not recorded, because requests with the same idempotency keys are recorded already."""
 
     ids: frozenset[bytes]  # of these keys
 
 
-@dataclass(eq=False, repr=False)
 class EventsRefused(PycalcError):
     """The stream has stored a batch except the events in ``refused``, which it will never accept."""
 

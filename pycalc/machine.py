@@ -15,8 +15,7 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return the number of cores that this process can keep busy, at least 1. A fraction of a core counts as a core.
 
-    The limits are the process's CPU affinity (``taskset``, the static policy of Kubernetes) and the CPU quotas of its
-    control groups (``docker run --cpus``). ``os.cpu_count()`` ignores both.
+    ``os.cpu_count()`` ignores CPU affinity (``taskset``) and the quotas of control groups (``docker run --cpus``).
     """
     limits = [float(len(os.sched_getaffinity(0)))]
     for folder in _folders(cgroups, own, "cpu"):
@@ -31,12 +30,11 @@ def cores(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
 
 def memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
     """Return the bytes of memory that this process may use: the machine's, or less if its control groups limit it."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [machine]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for folder in _folders(cgroups, own, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):  # of versions 2 and 1
             with suppress(OSError, ValueError):
-                limits.append(int((folder / name).read_text()) or machine)
+                limits.append(int((folder / name).read_text()) or limits[0])
     return min(limits)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from ipaddress import ip_network
@@ -22,13 +22,13 @@ from pycalc.models.formats import parse_age
 from pycalc.models.limits import OwnLimits, UserLimits, parse_bytes, parse_limit, parse_limits, parse_seconds
 from pycalc.urls import is_secure
 
-_ORIGIN = re.compile(r"(https?)://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+# Browsers omit the scheme's default port (RFC 6454 §6.2).
+_ORIGIN = re.compile(r"(?!http:.*:80$|https:.*:443$)https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_CLAIM = re.compile(r"[^=]+=.+", re.DOTALL)
 _ENV_FILE = ".env"
-# For a Service named pycalc, Kubernetes sets PYCALC_PORT to a URL that begins like this, and sets variables with the
-# endings below.
-_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
-_PORTS = {"pycalc_port", "pycalc_metrics_port"}
-_SERVICE_LINK_NAME = re.compile(r"_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
+# For a Service named pycalc, Kubernetes sets PYCALC_PORT to such a URL, and other variables with such names.
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+_SERVICE_LINK = re.compile(r"PYCALC(_.+)?_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
 
 
 def read_settings() -> Settings:
@@ -51,41 +51,21 @@ def unknown_settings() -> list[str]:
     OSError or UnicodeDecodeError if ``.env`` can't be read.
     """
     known = {"API_KEY", *(name.upper() for name in Settings.model_fields)}
-    variables = {**dotenv_values(_ENV_FILE), **os.environ}
-    given = {name.upper(): value or "" for name, value in variables.items()}
+    given = {name.upper(): value or "" for name, value in {**dotenv_values(_ENV_FILE), **os.environ}.items()}
     sentences = []
-    for name in sorted(given.keys() - _service_links(given)):
+    for name, value in sorted(given.items()):
         setting = name.removeprefix("PYCALC_")
-        if setting != name and setting not in known:
+        of_kubernetes = _SERVICE_LINK.fullmatch(name) or _SERVICE_URL.match(value)
+        if setting != name and setting not in known and not of_kubernetes:
             near = [f"; did you mean PYCALC_{match}?" for match in get_close_matches(setting, known, 1)]
             sentences.append(f"{name} is not a setting{''.join(near)}")
     return sentences
 
 
-def _service_links(variables: Mapping[str, str]) -> set[str]:
-    """Return the names of the variables that Kubernetes has set for its Services.
-
-    A Service is recognised by NAME_PORT with a URL such as tcp://..., or by NAME_SERVICE_HOST together with
-    NAME_SERVICE_PORT.
-    """
-    links = {name for name, value in variables.items() if name.endswith("_PORT") and _SERVICE_LINK.match(value)}
-    services = {name.removesuffix("_PORT") for name in links}
-    hosts = {name.removesuffix("_HOST") for name in variables if name.endswith("_SERVICE_HOST")}
-    services |= {host.removesuffix("_SERVICE") for host in hosts if f"{host}_PORT" in variables}
-    return links | {
-        name
-        for name in variables
-        for service in services
-        if name.startswith(service) and _SERVICE_LINK_NAME.fullmatch(name, len(service))
-    }
-
-
 def sentence_of(error: ValidationError, prefix: str = "") -> str:
-    """Return the messages in a ValidationError, each after the name of its field if it concerns a field.
+    """Return the messages in a ValidationError, each after the name of its field or, with ``prefix``, its variable.
 
-    An invalid value is shown only if the message of its validator contains it. With ``prefix``, a field's name is
-    replaced by the name of its environment variable: the prefix and the field's name, in upper case. The variable PORT
-    has no prefix.
+    An invalid value is shown only if the message of its validator contains it.
     """
     problems = []
     for entry in error.errors():
@@ -114,9 +94,9 @@ def _expanded_file(url: str) -> str:
     return f"{scheme}{slashes}{_expanded(path)}" if scheme == "sqlite" and slashes else url
 
 
-def _split(value: object) -> object:
-    """Return the non-empty parts of a comma-separated text, without surrounding spaces. Return other objects as is."""
-    return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+def _read(parse: Callable[[str], object]) -> BeforeValidator:
+    """Return a validator that replaces a text by what ``parse`` makes of it. Other objects stay as they are."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -130,40 +110,16 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(checked)
 
 
-def _require_origin(text: str) -> None:
-    found = _ORIGIN.fullmatch(text)
-    # Browsers omit the scheme's default port (RFC 6454 §6.2).
-    if found is None or f"{found[1]}{found[2]}" in ("http:80", "https:443"):
-        raise ValueError("each origin is of the form https://app.example, without a path; there are no wildcards")
+def _form(valid: Callable[[str], object], form: str) -> AfterValidator:
+    """Return a validator that refuses other texts with the message ``form``, which does not show them."""
+
+    def check(text: str) -> None:
+        if not valid(text):
+            raise ValueError(form)
+
+    return _checked(check)
 
 
-def _parsed_json(value: object) -> object:
-    """Return the content of a JSON text. Return any other object unchanged. Raises ValueError for invalid JSON."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('write a JSON object, such as {"admin": {"compute": "0"}}') from None
-
-
-def _require_issuer(text: str) -> None:  # OpenID Connect Core 1.0 §2
-    if not is_secure(text) or "?" in text:
-        raise ValueError("the issuer is an https URL without a query, or an http URL on this machine")
-
-
-def _require_callback(text: str) -> None:
-    if not is_secure(text) or not text.endswith("/oidc/callback"):
-        raise ValueError("the URL is of https, or of http on this machine, and ends in /oidc/callback")
-
-
-def _require_claim(text: str) -> None:
-    claim, _, value = text.partition("=")
-    if not claim or not value:
-        raise ValueError(f"{text!r} is not of the form CLAIM=VALUE, such as groups=pycalc-admins")
-
-
-_Path = Annotated[Path, BeforeValidator(lambda value: _expanded(value) if isinstance(value, str) else value)]
 _EMPTY_MEANS_NONE = "an empty variable means no limit, not the default"  # marks types below
 _Limit = Annotated[str, _checked(parse_limit), _EMPTY_MEANS_NONE]
 _Limits = Annotated[str, _checked(parse_limits), _EMPTY_MEANS_NONE]
@@ -171,13 +127,26 @@ _Seconds = Annotated[str, _checked(parse_seconds), _EMPTY_MEANS_NONE]
 _Bytes = Annotated[str, _checked(parse_bytes), _EMPTY_MEANS_NONE]
 _Age = Annotated[str, _checked(parse_age), _EMPTY_MEANS_NONE]
 _Count = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value), _EMPTY_MEANS_NONE]
-_Keys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
-_Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(partial(ip_network, strict=False))]
-_Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _checked(_require_origin)]
+_Path = Annotated[Path, _read(_expanded)]
+_SPLIT = _read(lambda text: tuple(part.strip() for part in text.split(",") if part.strip()))
+_Keys = Annotated[tuple[SecretStr, ...], NoDecode, _SPLIT]
+_Networks = Annotated[tuple[str, ...], NoDecode, _SPLIT, _checked(partial(ip_network, strict=False))]
+_ORIGIN_FORM = "each origin is of the form https://app.example, without a path; there are no wildcards"
+_Origins = Annotated[tuple[str, ...], NoDecode, _SPLIT, _form(_ORIGIN.fullmatch, _ORIGIN_FORM)]
+# OpenID Connect Core 1.0 §2
+_ISSUER_FORM = "the issuer is an https URL without a query, or an http URL on this machine"
+_Issuer = Annotated[str, _form(lambda text: is_secure(text) and "?" not in text, _ISSUER_FORM)]
+_CALLBACK_FORM = "the URL is of https, or of http on this machine, and ends in /oidc/callback"
+_Callback = Annotated[str, _form(lambda text: is_secure(text) and text.endswith("/oidc/callback"), _CALLBACK_FORM)]
+_Claim = Annotated[str, _form(_CLAIM.fullmatch, "it is of the form CLAIM=VALUE, such as groups=pycalc-admins")]
+_RoleQuotas = Annotated[dict[Role, OwnLimits], NoDecode, _read(json.loads)]
+_Port = Annotated[int, Field(ge=0, le=65535)]
+_Patience = Annotated[float, Field(gt=0, le=3600)]  # seconds
+_NO_SECRET = SecretStr("")
 
 
 class Settings(BaseSettings):
-    """All settings of the service. ``pycalc serve --help`` prints their descriptions."""
+    """All settings of the service: ``pycalc serve --help`` lists them, and ``docs/operations.md`` explains them."""
 
     model_config = SettingsConfigDict(
         env_prefix="PYCALC_",
@@ -188,194 +157,98 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # the input may be a secret key
     )
 
-    env: Literal["development", "production"] = Field(
-        "development", description="development, or production, which requires keys and refuses open admin registration"
-    )
+    env: Literal["development", "production"] = Field("development", description="production requires keys")
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(
-        8080,
-        ge=0,
-        le=65535,
-        validation_alias=AliasChoices("PYCALC_PORT", "PORT"),
-        description="port to listen on (PORT is read too)",
+    port: _Port = Field(
+        8080, validation_alias=AliasChoices("PYCALC_PORT", "PORT"), description="port to listen on (PORT is read too)"
     )
-    data_dir: _Path = Field(
-        Path("data"), description="folder of the SQLite file, the development keys and the bootstrap token"
-    )
+    data_dir: _Path = Field(Path("data"), description="folder of the SQLite file, the keys and the bootstrap token")
     database_url: Annotated[str, AfterValidator(_expanded_file)] = Field(
         "", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; empty: pycalc.db in the data folder"
     )
     database_api_role: SecretStr = Field(
-        SecretStr(""),
-        description="NAME or NAME:PASSWORD of the servers' PostgreSQL role, to which `pycalc migrate` grants rights on "
-        "the tables; with a password, it also creates the role",
+        _NO_SECRET, description="NAME of the servers' PostgreSQL role; NAME:PASSWORD: `pycalc migrate` creates it too"
     )
     database_consumer_role: SecretStr = Field(
-        SecretStr(""),
-        description="NAME or NAME:PASSWORD of the PostgreSQL role of `pycalc relay` and `pycalc consume`, likewise",
+        _NO_SECRET, description="the PostgreSQL role of `pycalc relay` and `pycalc consume`, likewise"
     )
     cache_url: str = Field(
-        "memory://",
-        description="cache of results: memory://?max_bytes=N, redis://HOST:PORT/DB or rediss://HOST:PORT/DB",
+        "memory://", description="cache: memory://?max_bytes=N, redis://HOST:PORT/DB or rediss://HOST:PORT/DB"
     )
     stream_url: str = Field(
         "memory://",
-        description="event stream: memory://, kafka://HOST:PORT/TOPIC, kafka+ssl://USER:PASSWORD@HOST:PORT/TOPIC or "
-        "pubsub://PROJECT/TOPIC",
+        description="events: memory://, kafka[+ssl]://[USER:PASSWORD@]HOST:PORT/TOPIC or pubsub://PROJECT/TOPIC",
     )
-    stream_credentials: SecretStr = Field(
-        SecretStr(""), description="USER:PASSWORD for the stream, if they are not in its URL"
-    )
-    relay: bool = Field(
-        True, description="publish events from servers; false: only `pycalc relay` does, on PostgreSQL with a broker"
-    )
-    secret_keys: _Keys = Field(
-        (),
-        description="signing keys of access tokens, comma-separated, newest first, 32 characters or more each; "
-        "empty in development on SQLite: one is created in the data folder",
-    )
-    secret_keys_file: _Path | None = Field(
-        None,
-        description="file of signing keys, in place of PYCALC_SECRET_KEYS: one a line, newest first; read again each "
-        "second",
-    )
-    password_keys: _Keys = Field(
-        (),
-        description="keys of the password hashes, comma-separated, newest first, 32 characters or more each; "
-        "removing a key locks out the users whose hashes it made; empty in development on SQLite: one is created in "
-        "the data folder",
-    )
+    stream_credentials: SecretStr = Field(_NO_SECRET, description="USER:PASSWORD for the stream, if not in its URL")
+    relay: bool = Field(True, description="publish events from servers; false: only `pycalc relay` does")
+    secret_keys: _Keys = Field((), description="signing keys of 32 characters or more, newest first, comma-separated")
+    secret_keys_file: _Path | None = Field(None, description="file of signing keys instead: one a line, newest first")
+    password_keys: _Keys = Field((), description="keys of the password hashes; a removed one locks out its users")
     admin_registration: Literal["bootstrap", "open", "closed"] = Field(
-        "bootstrap",
-        description="who may register admins: bootstrap (holders of the bootstrap token, and admins), "
-        "open (anybody, for demos only) or closed (nobody)",
+        "bootstrap", description="who may register admins: bootstrap (admins, and by its token), open (all) or closed"
     )
-    admin_totp: Literal["optional", "required"] = Field(
-        "optional",
-        description="second factor of admins: optional, or required (an admin without one can only enrol one)",
-    )
-    password_login: bool = Field(
-        True, description="sign-in and registration with a password; false: only by the identity provider"
-    )
-    oidc_issuer: Annotated[str, _checked(_require_issuer)] = Field(
-        "", max_length=255, description="URL of the identity provider (OpenID Connect); empty: none"
-    )
+    admin_totp: Literal["optional", "required"] = Field("optional", description="second factor of admins")
+    password_login: bool = Field(True, description="sign-in with a password; false: only by the identity provider")
+    oidc_issuer: _Issuer = Field("", max_length=255, description="URL of the identity provider; empty: none")
     oidc_client_id: str = Field("", description="client id of this service at the identity provider")
-    oidc_client_secret: SecretStr = Field(
-        SecretStr(""), description="client secret of this service at the identity provider"
-    )
-    oidc_redirect_url: Annotated[str, _checked(_require_callback)] = Field(
-        "", description="URL of this service's /oidc/callback, as it is registered at the identity provider"
-    )
-    oidc_role_claim: Annotated[str, _checked(_require_claim)] = Field(
-        "",
-        description="CLAIM=VALUE of ID tokens that makes admins, such as groups=pycalc-admins, at each sign-in; "
-        "empty: admins decide about roles",
-    )
-    oidc_factor_claim: Annotated[str, _checked(_require_claim)] = Field(
-        "", description="CLAIM=VALUE that every ID token needs as proof of a second factor, such as amr=mfa"
-    )
+    oidc_client_secret: SecretStr = Field(_NO_SECRET, description="client secret of this service at the provider")
+    oidc_redirect_url: _Callback = Field("", description="URL of this service's /oidc/callback, as registered there")
+    oidc_role_claim: _Claim = Field("", description="CLAIM=VALUE of ID tokens that makes admins; empty: admins decide")
+    oidc_factor_claim: _Claim = Field("", description="CLAIM=VALUE of ID tokens that proves a second factor: amr=mfa")
     access_token_seconds: int = Field(900, ge=60, le=86400, description="lifetime of an access token, seconds")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost factor of bcrypt: each step doubles a login's time")
-    login_limit: _Limit = Field(
-        "10/minute", description="failed logins per account, and ten times as many per address; empty: no limit"
-    )
+    login_limit: _Limit = Field("10/minute", description="failed logins per account, ten times as many per address")
     register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
-    page_limit: _Limits = Field(
-        "1000/minute; 20000/day",
-        description="requests for pages, their files, the OpenAPI document and the list of tools, per address and "
-        "server process; empty: no limit",
-    )
-    rate_limit: _Limits = Field(
-        "6000/minute; 100000/day",
-        description="calculations per user, in one or several windows; each one in a batch counts; empty: no limit",
-    )
-    compute_quota: _Seconds = Field(
-        "300s/hour", description="seconds of computing per user, in a minute, an hour or a day; empty: no quota"
-    )
-    digits_quota: _Bytes = Field(
-        "5GB/day",
-        description="bytes of results and of exports sent per user, in a minute, an hour or a day; empty: no quota",
-    )
-    role_quotas: Annotated[dict[Role, OwnLimits], NoDecode, BeforeValidator(_parsed_json)] = Field(
+    page_limit: _Limits = Field("1000/minute; 20000/day", description="pages per address and process; empty: no limit")
+    rate_limit: _Limits = Field("6000/minute; 100000/day", description="calculations per user; empty: no limit")
+    compute_quota: _Seconds = Field("300s/hour", description="seconds of computing per user; empty: no quota")
+    digits_quota: _Bytes = Field("5GB/day", description="bytes of results and exports per user; empty: no quota")
+    role_quotas: _RoleQuotas = Field(
         {},
-        description="limits by role, in place of PYCALC_RATE_LIMIT and the three quotas, as JSON: "
-        '{"admin": {"rate_limit": "0", "compute": "600s/hour", "digits": "0", "history": 0}}; 0: no limit; '
-        "an account's own limits come first",
+        description="limits by role in their place, as JSON, 0 for no limit: "
+        '{"admin": {"rate_limit": "0", "compute": "600s/hour", "digits": "0", "history": 0}}',
     )
-    trusted_proxies: _Networks = Field(
-        (),
-        description="addresses or networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted, "
-        "comma-separated",
-    )
-    cors_origins: _Origins = Field(
-        (), description="origins whose pages may call the service, such as https://app.example, comma-separated"
-    )
+    trusted_proxies: _Networks = Field((), description="networks of proxies whose X-Forwarded-* fields are trusted")
+    cors_origins: _Origins = Field((), description="origins whose pages may call this service, comma-separated")
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
     history_retention: _Age = Field("90d", description="how long calculations are kept, such as 365d; empty: for ever")
     history_quota: _Count = Field(
-        100_000,
-        ge=1,
-        description="calculations kept per user; one with more than 700 characters of operands and result counts as "
-        "four; empty: all",
+        100_000, ge=1, description="calculations kept per user, long ones as four; empty: all"
     )
-    deleted_accounts: DeletedHistory = Field(
-        "anonymize",
-        description="what happens to calculations and usage totals of a deleted account: anonymize (kept without the "
-        "name), erase, or keep (with the name)",
-    )
-    audit_retention: _Age = Field(
-        "90d", description="how long entries of the audit log are kept in the database; empty: for ever"
-    )
-    min_free_disk: int = Field(
-        256 * 1024**2,
-        ge=0,
-        description="least free bytes on the disk of an SQLite file; with less, calculations are refused; 0: no limit",
-    )
+    deleted_accounts: DeletedHistory = Field("anonymize", description="their calculations: anonymize, erase or keep")
+    audit_retention: _Age = Field("90d", description="how long entries of the audit log are kept; empty: for ever")
+    min_free_disk: int = Field(256 * 1024**2, ge=0, description="bytes that stay free on an SQLite file's disk")
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     mcp_inline_digits: int = Field(
-        2_000, ge=100, le=1_000_000, description="digits of a result that tools of language models (/mcp) send at once"
+        2_000, ge=100, le=1_000_000, description="digits of a result that /mcp sends at once"
     )
-    compute_timeout: float = Field(
-        30.0, gt=0, le=3600, description="deadline of one computation, and of a whole batch, seconds"
-    )
+    compute_timeout: _Patience = Field(30.0, description="deadline of one computation, and of a whole batch, seconds")
     response_memory: int = Field(
         default_factory=lambda given: max(
             min(1024**3, memory() // 4) // given.get("workers", 1), given.get("max_digits", 1024**2), 1024**2
         ),
         ge=1024**2,
-        description="memory of each server process for all responses and bodies over 64 KiB together, bytes; "
-        "default: its share of a quarter of the memory that the service may use, or of 1 GiB if that is less; at least "
-        "enough for the largest result",
+        description="bytes of memory of each server process for long responses and bodies; default: by the machine",
     )
-    response_seconds: float = Field(
-        30.0, gt=0, le=3600, description="how long a client may read nothing of its response, seconds"
-    )
-    response_rate: int = Field(
-        16_384, ge=1, description="slowest rate at which a client may read a long response, bytes a second"
-    )
+    response_seconds: _Patience = Field(30.0, description="how long a client may read nothing of its response, seconds")
+    response_rate: int = Field(16_384, ge=1, description="slowest reading of a long response, bytes a second")
     compute_workers: int = Field(
         default_factory=lambda given: max(min(cores(), 256) // given.get("workers", 1), 1),
         ge=1,
         le=256,
-        description="worker processes of each server process; default: its share of one per core, 256 at most",
+        description="worker processes of each server process; default: its share of one per core",
     )
     compute_memory: int = Field(
         default_factory=lambda given: max(memory() // 2 // given.get("workers", 1), 64 * 1024**2),
         ge=64 * 1024**2,
-        description="memory for the worker processes of a server process together, beyond what they use at their "
-        "start, bytes; default: its share of half of the memory that the service may use",
+        description="bytes of memory for the worker processes of a server process; default: by the machine",
     )
-    event_streams: int = Field(
-        1_000, ge=1, le=100_000, description="event streams (GET /events) of each server process; a user may have 20"
-    )
+    event_streams: int = Field(1_000, ge=1, le=100_000, description="event streams (GET /events) of a server process")
     log_format: Literal["json", "google"] = Field(
         default_factory=lambda: "google" if os.environ.get("K_SERVICE") else "json",
         description="names of the log's fields: json, or google (Cloud Logging's); default on Cloud Run: google",
     )
-    metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="separate port for /metrics; default: the service's own port"
-    )
+    metrics_port: _Port | None = Field(None, description="separate port for /metrics; default: the service's own port")
     metrics_seconds: float = Field(1.0, ge=0, le=60, description="greatest age of the metrics in a response, seconds")
     tracing: bool = Field(False, description="send traces by OTLP to OTEL_EXPORTER_OTLP_ENDPOINT; needs the extra otel")
 
@@ -390,7 +263,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of settings, the first with the highest precedence: arguments, environment, ``.env``.
 
-        An empty variable means the default, except for the settings in which empty means "no limit". A port that
+        An empty variable means the default, except for the settings in which empty means "no limit". A URL that
         Kubernetes has set for a Service is ignored.
         """
         may_be_empty = {
@@ -401,7 +274,7 @@ class Settings(BaseSettings):
                 source.env_vars = {
                     name: value
                     for name, value in source.env_vars.items()
-                    if (value or name in may_be_empty) and not (name in _PORTS and _SERVICE_LINK.match(value or ""))
+                    if (value or name in may_be_empty) and not _SERVICE_URL.match(value or "")
                 }
         return init_settings, env_settings, dotenv_settings
 

@@ -1,7 +1,4 @@
-"""URLs in settings: their parsing, and the choice of the backend by the scheme.
-
-Error messages quote only the scheme and the known options of a URL, so that they never contain a part of a password.
-"""
+"""URLs in settings: parsing, and the backend of each scheme. Messages quote nothing that may be part of a password."""
 
 from __future__ import annotations
 
@@ -20,11 +17,10 @@ _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.%-]*)(?::(?P
 
 @contextmanager
 def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any]:
-    """Return a context with the backend class for a URL's scheme, which is imported when the context begins.
+    """Return a context with the class, written ``module:class`` in ``backends``, for a URL's scheme.
 
-    ``backends`` maps each scheme to a class, written ``module:class``. ``kind`` is "cache", "database" or "stream".
-    Raises ValueError for an unknown scheme. The message of this error, and of every ValueError in the context, begins
-    with the name of the setting, such as PYCALC_CACHE_URL.
+    The message of a ValueError, for an unknown scheme or in the context, begins with the name of the setting:
+    PYCALC_CACHE_URL for the ``kind`` "cache".
     """
     found = _SCHEME.match(url)
     scheme = found[1] if found else ""
@@ -46,11 +42,9 @@ def file_of(url: str) -> Path:
 
 
 def split_url(url: str) -> SplitResult:
-    """Return the components of a URL; raises ValueError for an invalid URL.
+    """Return the components of a URL; raises ValueError for an invalid one.
 
-    A fragment, or an @ other than the one after the login, makes the URL invalid. In such a URL, an unescaped character
-    such as / or ? may have moved a part of the password into the path, query or fragment. If the URL has no @ at all,
-    this mistake is not noticed.
+    A fragment, or a second @, shows that an unescaped character has moved a part of the password elsewhere.
     """
     try:
         parts = urlsplit(url)
@@ -67,11 +61,7 @@ def split_url(url: str) -> SplitResult:
 
 
 def is_secure(url: str) -> bool:
-    """Return whether a URL is safe to send secrets to.
-
-    The scheme must be https, or http if the host is 127.0.0.1, ::1 or localhost. The URL must have a host, and neither
-    credentials nor a fragment.
-    """
+    """Return whether a URL may receive secrets: of https, or of http on this machine, without login and fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -111,10 +101,7 @@ def require_server(text: str) -> tuple[str, int | None]:
 
 
 def whole_option(options: dict[str, str], name: str, default: int, least: int, most: int = 10**15 - 1) -> int:
-    """Return the whole number in an option, or ``default`` if the option is missing.
-
-    Raises ValueError unless the option is a number from ``least`` to ``most``, written in at most 15 digits.
-    """
+    """Return the number, from ``least`` to ``most``, in an option, or ``default``. Raises ValueError for others."""
     text = options.get(name)
     if text is None:
         return default

@@ -50,7 +50,7 @@ def checked(x: str, y: str, precision: int) -> tuple[bytes, bool]:
     text = POWER.compute(args, precision)
     assert POWER.verify(args, precision, text, random_prime())
     estimate, facts = POWER.estimate(args, precision), describe(text)
-    assert estimate.digits == facts.digits
+    assert estimate.digits <= facts.digits <= estimate.digits + (0 if estimate.exact else 6)
     if estimate.exact:
         assert POWER.summary(args) == facts
     return text, estimate.exact

@@ -23,9 +23,11 @@ from pycalc.services.calculations.planning import (
     make_plan,
     options_of,
     recorded_key,
+    require_size,
 )
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.compute.plan import BASE_MEMORY, Plan
+from pycalc.services.compute.worker import execute
 from pycalc.services.operations import OPERATIONS
 from pycalc.services.operations.numbers.literals import size_of
 from tests.harness.mission import THREE
@@ -76,6 +78,22 @@ def test_a_rounded_summary_is_planned_like_its_value() -> None:
     assert summary.seconds == value.seconds == ends_of(value).seconds > INLINE_SECONDS
     assert (value.digits, ends_of(value).digits) == (5_000, 0)
     assert summary.input == '{"x":2,"y":"0.5","precision":5000,"view":"summary"}'
+
+
+@pytest.mark.parametrize(
+    ("precision", "digits", "refused"), [(993, 999, False), (994, 1_000, False), (995, 1_001, True)]
+)
+def test_the_zeros_before_a_rounded_value_count(precision: int, digits: int, refused: bool) -> None:
+    """10^-5.4, which begins with six zeros, is refused if these and the significant digits are more than the limit."""
+    plan = make_plan(1_000, "pow", ("1e-12", "0.45"), Options(precision=precision))
+    facts = execute(plan.task)[1]
+    assert facts.digits == str(digits)
+    if refused:
+        with pytest.raises(ResultTooLarge) as caught:
+            require_size(plan, facts, 1_000)
+        assert (caught.value.digits, caught.value.limit) == (digits, 1_000)
+    else:
+        require_size(plan, facts, 1_000)
 
 
 def fields(**given: str) -> list[str]:

@@ -255,13 +255,6 @@ def test_a_misspelt_port_is_no_service_of_kubernetes(monkeypatch: pytest.MonkeyP
     assert unknown_settings() == [sentence]
 
 
-@pytest.mark.parametrize("name", ["PYCALC_METRICS_SERVICE_HOST", "PYCALC_SERVICE_PORT", "PYCALC_PORT_80_TCP"])
-def test_one_variable_makes_no_service_of_kubernetes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A single variable named like those of Kubernetes is reported, because Kubernetes always sets several."""
-    monkeypatch.setenv(name, "9100")
-    assert [sentence.partition(" ")[0] for sentence in unknown_settings()] == [name]
-
-
 @pytest.mark.parametrize(
     ("content", "byte"),
     [

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.numbers.gmp import text_of
-from pycalc.services.operations.numbers.literals import MAX_LITERAL, size_of
+from pycalc.services.operations.numbers.literals import MAX_LITERAL, shortened, size_of
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import Ends, digits_residue
 
@@ -51,8 +51,7 @@ def parse_all(parameters: Iterable[Parameter], parse: Callable[[Parameter], T]) 
 class Estimate:
     """The size and cost of a result, known before the result is computed."""
 
-    # The digits of the result's text, an upper bound, or a number above every limit. May be 0 if the result is not a
-    # number.
+    # Of the result's text without zeros before a rounded value, or an upper bound; may be 0 if it is no number.
     digits: int
     seconds: float  # to compute and verify the result on one core, within a factor of about two
     exact: bool  # False if the result is, or may be, rounded to ``precision`` significant digits
@@ -70,7 +69,7 @@ class ResiduePlan(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """The text of a result, and whether it is exact."""
+    """The verified text of a result."""
 
     text: bytes
     exact: bool  # False for a rounded number, and for an integer root with a remainder
@@ -89,9 +88,7 @@ class Calculable(ABC, Generic[ArgsT]):
     description: ClassVar[str]
     parameters: ClassVar[tuple[Parameter, ...]]
     default_precision: ClassVar[int] = 50
-    # False if the result is JSON text instead of a number. Such a result cannot be written in another base, and an
-    # expression cannot compute with it.
-    numeric: ClassVar[bool] = True
+    numeric: ClassVar[bool] = True  # False if the result is JSON text, which has no base and is no value of expressions
 
     @abstractmethod
     def parse(self, raw: Mapping[str, str]) -> ArgsT:
@@ -116,32 +113,25 @@ class Calculable(ABC, Generic[ArgsT]):
 
     @abstractmethod
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether planning for these literals, which must be short, takes only a fraction of a millisecond.
-
-        ``modulo`` is set for a request with ``?mod=``.
-        """
+        """Return whether planning for these short literals, with ``modulo`` for a residue, takes far below 1 ms."""
 
     def steps(self, args: ArgsT, precision: int) -> Iterator[bytes] | None:
         """Return an iterator over partial results and finally the result, or None if there are no partial results.
 
-        Nothing is computed until the first item is taken. At its deadline, a request returns the last partial result.
-        The caller must check the final result with ``verified``.
+        At its deadline, a request returns the last partial result. The caller must check the final result with
+        ``verified``.
         """
         return None
 
     @abstractmethod
     def verified(self, args: ArgsT, precision: int, text: bytes, *, exact: bool) -> Verified:
-        """Verify the text of a computed result, and return it. ``exact`` comes from the estimate.
-
-        Raises VerificationFailed if the text is wrong.
-        """
+        """Return a computed text. ``exact`` is the estimate's. Raises VerificationFailed if the text is wrong."""
 
     @abstractmethod
     def result(self, args: ArgsT, precision: int, *, exact: bool) -> Verified:
-        """Compute, verify and return the result. ``exact`` comes from the estimate.
+        """Compute, verify and return the result. ``exact`` is the estimate's.
 
-        Raises VerificationFailed if the result fails its check. Raises DomainError or ResultTooLarge if the computation
-        shows that there is no result, or that it is too large.
+        Raises VerificationFailed, and DomainError or ResultTooLarge if only the computation shows these.
         """
 
 
@@ -163,19 +153,27 @@ class Operation(Calculable[ArgsT]):
         computation shows that there is no result.
         """
 
-    @abstractmethod
-    def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the result, by a method independent of ``compute``.
-
-        ``prime`` is a random prime of 61 bits, for checks that compare residues.
-        """
-
     def residue(self, args: ArgsT, precision: int, prime: int) -> int | None:
         """Return the result modulo ``prime`` by a method independent of ``compute``, or None without such a method.
 
         Raises ZeroDivisionError in the negligible case that the method would divide by a multiple of ``prime``.
         """
         return None
+
+    def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
+        """Return whether ``text`` is the result, by a method independent of ``compute``: here, by its ``residue``.
+
+        ``prime`` is a random prime of 61 bits. If neither the text nor the result has over d digits, a wrong text
+        passes for at most d/18 of the 2.7·10^16 such primes. If ``prime`` allows no residue, another is drawn.
+        """
+        try:
+            return self._agrees(args, precision, text, prime)
+        except ZeroDivisionError:
+            return self.verify(args, precision, text, random_prime())
+
+    def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
+        expected = self.residue(args, precision, prime)
+        return expected is not None and digits_residue(text, prime) == expected
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         return True
@@ -190,10 +188,7 @@ class Operation(Calculable[ArgsT]):
         return Verified(text, exact and self.is_exact(text))
 
     def longest_results(self, ranges: Sequence[tuple[int, int]]) -> Iterable[tuple[int, ...]]:
-        """Return candidates for the operands with the longest result, if each operand is a whole number from its range.
-
-        Override this only if operands between the ends of the ranges may have the longest result.
-        """
+        """Return candidates, beside the ends of the ``ranges``, for the whole operands with the longest result."""
         return ()
 
     def is_exact(self, text: bytes) -> bool:
@@ -217,9 +212,9 @@ class Summarisable(Operation[ArgsT]):
 
     @abstractmethod
     def summary(self, args: ArgsT) -> Ends:
-        """Return the number of digits of the result, and its first and last digits.
+        """Return the count of the result's digits (not sign, point and slash) and its ends.
 
-        Sign, point and slash are not digits. Raises DomainError if the result is irrational.
+        Raises DomainError if the result is irrational.
         """
 
     @abstractmethod
@@ -227,29 +222,7 @@ class Summarisable(Operation[ArgsT]):
         """Estimate the seconds for the summary of an exact result on one core, within a factor of about two."""
 
 
-class ByResidue(Operation[ArgsT]):
-    """An operation whose results are verified modulo a random prime."""
-
-    @abstractmethod
-    def residue(self, args: ArgsT, precision: int, prime: int) -> int | None: ...
-
-    def verify(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is a number with the same residue modulo ``prime`` as the result.
-
-        If neither the text nor the result has over d digits, a wrong text passes for at most d/18 of the 2.7·10^16
-        primes of 61 bits. If the residue cannot be found modulo ``prime``, another random prime is taken.
-        """
-        try:
-            return self._agrees(args, precision, text, prime)
-        except ZeroDivisionError:
-            return self.verify(args, precision, text, random_prime())
-
-    def _agrees(self, args: ArgsT, precision: int, text: bytes, prime: int) -> bool:
-        expected = self.residue(args, precision, prime)
-        return expected is not None and digits_residue(text, prime) == expected
-
-
-class Modular(ByResidue[ArgsT]):
+class Modular(Operation[ArgsT]):
     """An operation that can compute its result modulo a number (``?mod=``), mostly without the whole result."""
 
     # Up to this number of digits in each operand, ``plan_modulo`` takes only a fraction of a millisecond.
@@ -257,48 +230,41 @@ class Modular(ByResidue[ArgsT]):
 
     @abstractmethod
     def plan_modulo(self, args: ArgsT, modulus: int) -> ResiduePlan:
-        """Return the method and the cost of ``modulo``, without computing the residue.
+        """Return the method and the cost of ``modulo``, for ``modulus`` >= 1.
 
-        ``modulus`` must be at least 1. Raises InvalidInput (pointer ``/mod``) if ``modulus`` must be factored and would
-        take too long.
+        Raises InvalidInput (pointer ``/mod``) if ``modulus`` must be factored and would take too long.
         """
 
     @abstractmethod
     def modulo(self, args: ArgsT, modulus: int, method: Any = None) -> int:
-        """Return the result modulo ``modulus``, from 0 to ``modulus`` - 1.
+        """Return the residue, from 0 to ``modulus`` - 1, by the ``method`` of ``plan_modulo``, called if it is None.
 
-        ``method`` comes from ``plan_modulo``, which is called if it is None. Raises the errors of ``plan_modulo``, and
-        DomainError if the result has no residue.
+        Raises the errors of ``plan_modulo``, and DomainError if the result has no residue.
         """
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         return not modulo or max(map(size_of, literals)) <= self.quick_modulo_length
 
-    def agrees_modulo(self, args: ArgsT, value: int, prime: int) -> bool:
+    def has_residue(self, args: ArgsT, value: int, prime: int) -> bool:
         """Return whether ``value`` is the result modulo ``prime``. Raises the errors of ``residue``."""
         return self.residue(args, 1, prime) == value
 
     def result_modulo(self, args: ArgsT, modulus: int, method: Any) -> Verified:
-        """Return the result modulo ``modulus``, verified if this residue has over VERIFIED_DIGITS digits.
-
-        Raises VerificationFailed if the check fails, and the errors of ``modulo``.
-        """
+        """Return the residue, verified if it is long. Raises VerificationFailed, and the errors of ``modulo``."""
         residue = self.modulo(args, modulus, method)
         text = text_of(residue).encode()
         while len(text) > VERIFIED_DIGITS:
             with suppress(ZeroDivisionError, DomainError):  # the prime divides a denominator: draw another one
-                if self.modulo_agrees(args, modulus, method, residue, random_prime()):
+                if self.verify_modulo(args, modulus, method, residue, random_prime()):
                     break
-                given = f"{self.name}{self.input(args)} modulo {text_of(modulus)}"
+                given = f"{self.name}{str(self.input(args))[:200]} modulo {shortened(modulus)}"
                 raise VerificationFailed(f"{given} did not agree with its residue")
         return Verified(text, True)
 
-    def modulo_agrees(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is the result modulo ``modulus``.
+    def verify_modulo(self, args: ArgsT, modulus: int, method: Any, residue: int, prime: int) -> bool:
+        """Return whether the result modulo ``modulus``·``prime`` has this ``residue``, and passes ``has_residue``.
 
-        The result is computed modulo ``modulus``·``prime``. Its residue modulo ``modulus`` must be ``residue``, and its
-        residue modulo ``prime`` must pass ``agrees_modulo``. Raises ZeroDivisionError or DomainError in the negligible
-        case that ``prime`` divides an operand.
+        Raises ZeroDivisionError or DomainError in the negligible case that ``prime`` divides an operand.
         """
         wider = self.modulo(args, modulus * prime)
-        return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
+        return wider % modulus == residue and self.has_residue(args, wider % prime, prime)

@@ -6,61 +6,45 @@ import math
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
-from pycalc.services.operations.integer_operation import IntegerOperation, Integers
+from pycalc.services.operations.base import Parameter, ResiduePlan
+from pycalc.services.operations.integer_operation import Integers, SequenceOperation
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.modular import fibonacci_residue
-from pycalc.services.operations.numbers.texts import ENDS, Ends
+from pycalc.services.operations.numbers.texts import ENDS
 
-LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
+_LOG_PHI = math.log10((1 + math.sqrt(5)) / 2)
 # The period of the Fibonacci numbers modulo 10^20. That of the Lucas numbers, 3·10^19, divides it.
 _PERIOD = 15 * 10 ** (ENDS - 1)
-_LARGEST_DIRECT = 20_000  # below this n, a summary is read from the number itself
-_LOG_SQRT5 = math.log10(5) / 2
 
 
-class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
+class Fibonacci(SequenceOperation):
     """F(n) for n >= 0, exactly."""
 
     name = "fibonacci"
     title = "Fibonacci number"
     description = "The n-th Fibonacci number, F(0) = 0 and F(1) = 1, in full."
     parameters = (Parameter("n", "natural", "The index, from 0.", "100"),)
-    number: ClassVar[Any] = gmp.fib  # returns F(n) for a short n
-    # Seconds for a number and its verification, by its digits.
-    costs: ClassVar[thresholds.Costs] = thresholds.FIBONACCI_SECONDS
-
-    def estimate(self, args: Integers, precision: int) -> Estimate:
-        digits = self.digits(args[0])
-        return Estimate(digits, thresholds.seconds(self.costs, digits), True, least=digits - 1)
+    number = gmp.fib
+    divisor: ClassVar[int] = 5  # F(n) is (φ^n ± φ^-n)/√5, and L(n) is φ^n ± φ^-n; the signs depend on n
+    costs = thresholds.FIBONACCI_SECONDS
+    counted = 10
+    direct = 2**15
+    summary_costs = thresholds.FIBONACCI_SUMMARY_SECONDS
+    logarithm_width = 1
 
     def compute(self, args: Integers, precision: int) -> bytes:
         (n,) = args
         digits = self.digits(n)
         if digits < thresholds.FIBONACCI_DECIMAL_DIGITS:
-            return gmp.fib(n).digits().encode()  # type: ignore[no-any-return]
+            return super().compute(args, precision)
         levels = (digits // thresholds.FIBONACCI_SEED_DIGITS).bit_length()
         return str(fibonacci_decimal(n, levels)).encode()
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         return self.modulo(args, prime)
-
-    def summary(self, args: Integers) -> Ends:
-        (n,) = args
-        if n < _LARGEST_DIRECT:
-            return Ends.of_text(self.number(n).digits())
-        last = self.modulo((n % _PERIOD,), 10**ENDS)
-        return ends_by_logarithm(lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 20, last)
-
-    def summary_seconds(self, args: Integers) -> float:
-        (n,) = args
-        if n < _LARGEST_DIRECT:
-            return 3e-6 + n * 1.2e-9
-        return thresholds.seconds(thresholds.FIBONACCI_SUMMARY_SECONDS, n.bit_length())
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         """Return the cost of the formulas that double the index."""
@@ -74,34 +58,24 @@ class Fibonacci(IntegerOperation, Modular[Integers], Summarisable[Integers]):
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         return fibonacci_residue(args[0], modulus)
 
-    def digits(self, n: int) -> int:
-        """Return the exact number of decimal digits of F(``n``), from n·log10(φ) - log10(√5)."""
-        if n < 10:
-            return 1 if n < 7 else 2
-        approximate = n * LOG_PHI - _LOG_SQRT5 if n < 10**9 else 1e9
-        return digits_by_logarithm(approximate, lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 60)
+    def last_digits(self, n: int) -> int:
+        return self.modulo((n % _PERIOD,), 10**ENDS)
+
+    def approximate_logarithm(self, n: int) -> float:
+        return n * _LOG_PHI - math.log10(self.divisor) / 2 if n < 10**9 else 1e9
 
     def logarithm(self, arithmetic: IntervalArithmetic, n: int) -> Interval:
-        """Return an enclosure of log10 F(``n``), for n >= 1."""
-        return phi_logarithm(arithmetic, n) - arithmetic.integer(5).log10() / 2
-
-
-def phi_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
-    """Return an enclosure of log10(φ^n ± φ^-n), for n >= 1 and both signs.
-
-    L(n) is φ^n ± φ^-n, and F(n) is (φ^n ± φ^-n)/√5; the signs depend on whether n is odd. The logarithm differs from
-    n·log10(φ) by less than 2^-n, so the enclosure of n·log10(φ) is widened by at least that.
-    """
-    phi = (arithmetic.integer(5).sqrt() + 1) / 2
-    tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # 2^-(2^20) is small enough for a larger n
-    return phi.log10() * n + Interval(arithmetic, -tail, tail)
+        """Return an enclosure of log10((φ^n ± φ^-n)/√divisor). Leaving out φ^-n changes it by less than 2^-n."""
+        phi = (arithmetic.integer(5).sqrt() + 1) / 2
+        tail = gmp.exp2(gmp.mpfr(-min(n, 2**20)))  # 2^-(2^20) is small enough for a larger n
+        numerator = phi.log10() * n + Interval(arithmetic, -tail, tail)
+        return numerator - arithmetic.integer(self.divisor).log10() / 2
 
 
 def fibonacci_decimal(n: int, levels: int) -> Decimal:
-    """Return F(``n``), with the last ``levels`` doublings done in decimal, from a seed that GMP computes.
+    """Return F(``n``) for n >= 2^``levels``, from GMP's seed and ``levels`` >= 1 doublings in decimal.
 
-    ``levels`` must be at least 1, and ``n`` at least 2^``levels``. The last doubling costs a single product: F(2k) =
-    F(k)·L(k), F(2k+1) = F(k+1)·L(k) - (-1)^k, with L(k) = 2·F(k+1) - F(k).
+    The last one is a single product: F(2k) = F(k)·L(k), F(2k+1) = F(k+1)·L(k) - (-1)^k, with L(k) = 2·F(k+1) - F(k).
     """
     context = exact_context()
     k = n >> levels
@@ -109,7 +83,11 @@ def fibonacci_decimal(n: int, levels: int) -> Decimal:
     following = decimal_of(current + previous)
     current = decimal_of(current)
     for level in range(levels - 1, 0, -1):
-        current, following = _doubled(current, following, odd=bool(k & 1))
+        # F(2k+1) = F(k)² + F(k+1)² and, by Cassini's identity, F(2k) = 2·F(k+1)² - 3·F(k)² - 2(-1)^k.
+        square, following = context.multiply(current, current), context.multiply(following, following)
+        current = context.subtract(context.multiply(following, Decimal(2)), context.multiply(square, Decimal(3)))
+        current = context.add(current, Decimal(2 if k & 1 else -2))
+        following = context.add(square, following)
         k = n >> level
         if k & 1:
             current, following = following, context.add(current, following)
@@ -119,15 +97,3 @@ def fibonacci_decimal(n: int, levels: int) -> Decimal:
         return context.add(context.multiply(following, lucas), Decimal(1 if k & 1 else -1))
     del following
     return context.multiply(current, lucas)
-
-
-def _doubled(current: Decimal, following: Decimal, odd: bool) -> tuple[Decimal, Decimal]:
-    """Return F(2k) and F(2k+1) from F(k) and F(k+1), by two squarings; ``odd`` says whether k is odd.
-
-    F(2k+1) = F(k)² + F(k+1)² and F(2k) = 2·F(k+1)² - 3·F(k)² - 2(-1)^k, by Cassini's identity.
-    """
-    context = exact_context()
-    square = context.multiply(current, current)
-    next_square = context.multiply(following, following)
-    difference = context.subtract(context.multiply(next_square, Decimal(2)), context.multiply(square, Decimal(3)))
-    return context.add(difference, Decimal(2 if odd else -2)), context.add(square, next_square)

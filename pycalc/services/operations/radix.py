@@ -8,7 +8,7 @@ from pycalc.errors import FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.base import VERIFIED_DIGITS
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.modular import random_prime
-from pycalc.services.operations.numbers.texts import ENDS, Ends, digits_residue, natural_residue
+from pycalc.services.operations.numbers.texts import ENDS, Ends, natural_residue
 from pycalc.services.operations.numbers.thresholds import Costs, seconds
 
 SMALLEST, LARGEST = 2, 36
@@ -28,9 +28,8 @@ def base_seconds(digits: int) -> float:
 def in_base(text: bytes, exact: bool, base: int) -> bytes:
     """Convert the decimal text of an integer to another base, with the digits 0-9 and a-z.
 
-    Raises InvalidInput if ``text`` is not an integer, or if it is a rounded value (``exact`` is False). If ``text`` has
-    over 1,000 characters, the converted text is compared with it modulo a random prime. Raises VerificationFailed if
-    their residues differ.
+    Raises InvalidInput if ``text`` is not an integer, or is rounded (not ``exact``). A long text is compared with the
+    converted one modulo a random prime. Raises VerificationFailed if their residues differ.
     """
     if not exact or not _INTEGER.fullmatch(text):
         detail = "Only integers can be written in another base, and the result is not one: leave base out."
@@ -38,15 +37,11 @@ def in_base(text: bytes, exact: bool, base: int) -> bytes:
     written: bytes = mpz(text.decode()).digits(base).encode()
     if len(text) > VERIFIED_DIGITS:
         prime = random_prime()
-        if residue_in_base(written, base, prime) != digits_residue(text, prime):
+        residue = natural_residue(written.removeprefix(b"-"), prime, base)
+        same_sign = written.startswith(b"-") == text.startswith(b"-")
+        if not same_sign or residue != natural_residue(text.removeprefix(b"-"), prime):
             raise VerificationFailed(f"a result of {len(text)} digits in base {base} did not agree with its residue")
     return written
-
-
-def residue_in_base(text: bytes, base: int, prime: int) -> int:
-    """Return the residue modulo ``prime`` of an integer written in ``base``, in linear time."""
-    residue = natural_residue(text.removeprefix(b"-"), prime, base)
-    return -residue % prime if text.startswith(b"-") else residue
 
 
 def describe_in_base(text: bytes) -> Ends:

@@ -114,8 +114,8 @@ def test_the_residue_of_a_negative_n_has_its_sign() -> None:
         args = BINOMIAL.parse({"n": str(n), "k": str(k)})
         value = int(BINOMIAL.residue(args, 50, 2**61 - 1) or 0)
         assert BINOMIAL.modulo(args, 2**61 - 1) == value
-        assert BINOMIAL.modulo_agrees(args, 10**9, None, BINOMIAL.modulo(args, 10**9), 7)
-        assert not BINOMIAL.modulo_agrees(args, 10**9, None, BINOMIAL.modulo(args, 10**9) + 1, 7)
+        assert BINOMIAL.verify_modulo(args, 10**9, None, BINOMIAL.modulo(args, 10**9), 7)
+        assert not BINOMIAL.verify_modulo(args, 10**9, None, BINOMIAL.modulo(args, 10**9) + 1, 7)
 
 
 def test_a_residue_of_a_negative_n_is_verified_without_factors_that_planning_did_not_need() -> None:
@@ -123,8 +123,8 @@ def test_a_residue_of_a_negative_n_is_verified_without_factors_that_planning_did
     args, hard = (-1_000_001, 10**36), (2**89 - 1) * (2**107 - 1)
     plan = BINOMIAL.plan_modulo(args, hard)
     value = BINOMIAL.modulo(args, hard, plan.method)
-    assert BINOMIAL.modulo_agrees(args, hard, plan.method, value, 7)
-    assert not BINOMIAL.modulo_agrees(args, hard, plan.method, value + 1, 7)
+    assert BINOMIAL.verify_modulo(args, hard, plan.method, value, 7)
+    assert not BINOMIAL.verify_modulo(args, hard, plan.method, value + 1, 7)
 
 
 def test_a_prime_that_divides_the_coefficient_costs_no_more_in_the_verification() -> None:
@@ -139,8 +139,8 @@ def test_a_prime_that_divides_the_coefficient_costs_no_more_in_the_verification(
     value = BINOMIAL.modulo(args, modulus, plan.method)
     assert value % prime == 0
     assert value % 2**20 == residue(*args, 2**20)
-    assert BINOMIAL.modulo_agrees(args, modulus, plan.method, value, 7)
-    assert not BINOMIAL.modulo_agrees(args, modulus, plan.method, (value + prime) % modulus, 7)
+    assert BINOMIAL.verify_modulo(args, modulus, plan.method, value, 7)
+    assert not BINOMIAL.verify_modulo(args, modulus, plan.method, (value + prime) % modulus, 7)
 
 
 def test_a_wrong_number_of_carries_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,14 +148,14 @@ def test_a_wrong_number_of_carries_is_detected(monkeypatch: pytest.MonkeyPatch) 
     args = (100_000, 50 * 997 + 100)  # 997 divides neither the coefficient nor the terms of Pascal's rule
     right = BINOMIAL.modulo(args, 997)
     assert right
-    assert BINOMIAL.modulo_agrees(args, 997, None, right, 7)
+    assert BINOMIAL.verify_modulo(args, 997, None, right, 7)
 
     def wrong(n: int, k: int, prime: int) -> int:
         return int(n == 100_000)
 
     monkeypatch.setattr(carries, "__code__", wrong.__code__)
     assert BINOMIAL.modulo(args, 997) == 0
-    assert not BINOMIAL.modulo_agrees(args, 997, None, 0, 7)
+    assert not BINOMIAL.verify_modulo(args, 997, None, 0, 7)
 
 
 @pytest.mark.parametrize("modulus", [2, 10, 97, 2**40 * 9, 10**30, 2**61 - 1])
@@ -165,8 +165,8 @@ def test_catalan_numbers(modulus: int) -> None:
         expected = math.comb(2 * n, n) // (n + 1) % modulus
         assert CATALAN.modulo((n,), modulus) == expected
         if n > 2:
-            assert CATALAN.modulo_agrees((n,), modulus, None, expected, 7)
-            assert not CATALAN.modulo_agrees((n,), modulus, None, expected + 1, 7)
+            assert CATALAN.verify_modulo((n,), modulus, None, expected, 7)
+            assert not CATALAN.verify_modulo((n,), modulus, None, expected + 1, 7)
 
 
 @pytest.mark.parametrize(

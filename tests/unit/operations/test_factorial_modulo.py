@@ -116,9 +116,9 @@ class TestChecks:
         args = (n,)
         plan = FACTORIAL.plan_modulo(args, modulus)
         residue = FACTORIAL.modulo(args, modulus, plan.method)
-        assert FACTORIAL.modulo_agrees(args, modulus, plan.method, residue, random_prime())
+        assert FACTORIAL.verify_modulo(args, modulus, plan.method, residue, random_prime())
         for wrong in (residue + 1, residue - 1, 0):
-            assert not FACTORIAL.modulo_agrees(args, modulus, plan.method, wrong, random_prime())
+            assert not FACTORIAL.verify_modulo(args, modulus, plan.method, wrong, random_prime())
 
     def test_just_below_a_long_prime_few_factors_are_multiplied(self) -> None:
         """(p - 4)! modulo a prime p of 1,002 digits takes a product of 3 factors, which is estimated below 1 ms."""

@@ -12,7 +12,8 @@ from pycalc.services.calculations.planning import Options, make_plan
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations.numbers.gmp import text_of
 from pycalc.services.operations.numbers.modular import random_prime
-from pycalc.services.operations.radix import describe_in_base, in_base, residue_in_base
+from pycalc.services.operations.numbers.texts import natural_residue
+from pycalc.services.operations.radix import describe_in_base, in_base
 
 LIMIT = 10_000
 
@@ -41,7 +42,7 @@ def test_a_text_in_a_base_is_the_same_number(base: int) -> None:
         assert text.removeprefix(b"-")[:1] != b"0" or number == 0
         assert set(text.removeprefix(b"-")) <= set(b"0123456789abcdefghijklmnopqrstuvwxyz"[:base])
         prime = random_prime()
-        assert residue_in_base(text, base, prime) == number % prime
+        assert natural_residue(text.removeprefix(b"-"), prime, base) == abs(number) % prime
 
 
 def test_one_wrong_digit_is_noticed() -> None:
@@ -51,12 +52,12 @@ def test_one_wrong_digit_is_noticed() -> None:
     for place in range(0, len(text), 97):
         wrong = bytearray(text)
         wrong[place] = ord("0") if wrong[place] != ord("0") else ord("1")
-        assert residue_in_base(bytes(wrong), 36, prime) != pow(7, 5_000, prime)
+        assert natural_residue(bytes(wrong), prime, 36) != pow(7, 5_000, prime)
 
 
 def test_a_text_of_more_than_1000_digits_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text of 1,001 digits with a wrong residue raises VerificationFailed; shorter texts are not verified."""
-    monkeypatch.setattr("pycalc.services.operations.radix.residue_in_base", lambda *_: -1)
+    monkeypatch.setattr("pycalc.services.operations.radix.natural_residue", lambda text, prime, base=10: base)
     assert in_base(b"9" * 1_000, True, 16) == format(10**1_000 - 1, "x").encode()
     with pytest.raises(VerificationFailed):
         in_base(b"9" * 1_001, True, 16)

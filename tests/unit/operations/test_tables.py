@@ -14,7 +14,7 @@ from gmpy2 import mpz
 
 from pycalc.services.operations.factorial import operation as factorial
 from pycalc.services.operations.numbers import thresholds
-from pycalc.services.operations.numbers.growth import IntegerPower, digits_by_logarithm
+from pycalc.services.operations.numbers.growth import digits_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.primes import (
     factorial_exponent,
@@ -24,6 +24,7 @@ from pycalc.services.operations.numbers.primes import (
     primes_up_to,
     product,
 )
+from pycalc.services.operations.power.exact_text import Term
 
 PRIMES_BELOW_50 = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]  # The first primes, from OEIS A000040.
 
@@ -129,23 +130,22 @@ def test_what_is_not_decided_is_tried_with_twice_the_precision() -> None:
 def test_the_size_and_the_ends_of_a_power(base: int, exponent: int) -> None:
     """The size and the first and last digits of a power equal those of the exact power, for short and long powers."""
     text = str(mpz(base) ** exponent)
-    power = IntegerPower(base, exponent)
-    assert power.digits() == len(text)
+    power = Term(base, exponent, 0)
+    assert power.sizes() == (len(text), len(text))
     assert power.ends() == (len(text), text[:20], text[-20:])
 
 
 def test_the_size_of_a_power_with_a_huge_exponent() -> None:
     """The size of 2^(10^400) equals that by mpmath, although the exponent is too large for a float."""
     with mpmath.workprec(1_500):
-        assert IntegerPower(2, 10**400).digits() == int(mpmath.floor(10**400 * mpmath.log10(2))) + 1
+        assert Term(2, 10**400, 0).sizes()[0] == int(mpmath.floor(10**400 * mpmath.log10(2))) + 1
 
 
-@pytest.mark.parametrize(("base", "exponent"), [(1, 10**18), (5, 0)])
-def test_a_power_that_is_one(base: int, exponent: int) -> None:
-    """Powers of 1 and zeroth powers are 1, whatever the size of the other operand."""
-    power = IntegerPower(base, exponent)
-    assert power.is_one
-    assert (power.digits(), power.ends()) == (1, (1, "1", "1"))
+@pytest.mark.parametrize("base", [1, 5])
+def test_a_power_that_is_one(base: int) -> None:
+    """A zeroth power is 1."""
+    power = Term(base, 0, 0)
+    assert (power.sizes(), power.ends(), power.text()) == ((1, 1), (1, "1", "1"), "1")
 
 
 @pytest.mark.parametrize("exponent", [13_301, 28_738])
@@ -154,7 +154,7 @@ def test_a_power_beside_a_power_of_ten_has_the_right_size(exponent: int) -> None
 
     The exponents are denominators of convergents of log10(2).
     """
-    assert IntegerPower(2, exponent).digits() == len(mpz(2**exponent).digits())
+    assert Term(2, exponent, 0).sizes()[0] == len(mpz(2**exponent).digits())
 
 
 def test_the_time_for_the_ends_of_a_power() -> None:
@@ -162,10 +162,10 @@ def test_the_time_for_the_ends_of_a_power() -> None:
 
     This was measured for a long base, which needs a high precision. For other bases, the estimate is below 1 ms.
     """
-    assert 0.3 < IntegerPower(10**100_000 + 1, 3).ends_seconds() < 1.2
-    assert IntegerPower(10**130 + 7, 4_001).ends_seconds() < 1e-3
-    assert IntegerPower(2, 10**18).ends_seconds() < 1e-4
-    assert IntegerPower(1, 10**18).ends_seconds() < 1e-4
+    assert 0.3 < Term(10**100_000 + 1, 3, 0).ends_seconds() < 1.2
+    assert Term(10**130 + 7, 4_001, 0).ends_seconds() < 1e-3
+    assert Term(2, 10**18, 0).ends_seconds() < 1e-4
+    assert Term(1, 0, 0).ends_seconds() < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_the_residue_of_a_root_of_0_or_1_is_verified(x: str, y: str, value: int)
     power = OPERATIONS["pow"]
     assert isinstance(power, Modular)
     args = power.parse({"x": x, "y": y})
-    assert [power.agrees_modulo(args, (value + wrong) % prime, prime) for wrong in range(3)] == [True, False, False]
+    assert [power.has_residue(args, (value + wrong) % prime, prime) for wrong in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

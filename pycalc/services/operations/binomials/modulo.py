@@ -14,15 +14,15 @@ from pycalc.services.operations.binomials.prime_powers import (
     modulo_prime_power_seconds,
     modulo_prime_seconds,
 )
-from pycalc.services.operations.factorial.modulo import FactorialPlan, small_divisors
+from pycalc.services.operations.factorial.modulo import FactorialPlan
 from pycalc.services.operations.factorial.residue import factorial_by_steps
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
+from pycalc.services.operations.numbers.primes import all_factors, small_factors
 from pycalc.services.operations.numbers.texts import inverse
 
 _DIRECT_BELOW = 20_000
-_FIRST_LIMIT = 1_000  # the limit of the first trial division of m, which takes little time
-_TRIAL_LIMIT = 10**6  # the limit of the second trial division of m
+_TRIAL_LIMIT = 10**6  # the limit of the second trial division of m; that of the first takes little time
 _PRIMALITY_BITS = 4_000
 _FACTORED_BITS = 128  # bits of the cofactor after trial division; a longer composite cofactor is not factored
 _QUICK_BITS = 5_000  # if the bits of n times the number of primes in m exceed this, an estimate counts no carries
@@ -47,7 +47,8 @@ class BinomialPlan(NamedTuple):
             return int(gmp.bincoef(n, k) % self.rough)
         result, modulus = 0, self.rough
         if modulus > 1:
-            if self.steps and _steps_seconds(n, k, modulus) < _product_seconds(k, modulus):
+            product_seconds, steps_seconds = self._rough_seconds(n, k)
+            if steps_seconds < product_seconds:
                 above = factorial_by_steps(n, modulus)
                 below = factorial_by_steps(k, modulus) * factorial_by_steps(n - k, modulus)
             else:
@@ -64,29 +65,55 @@ class BinomialPlan(NamedTuple):
             modulus *= part
         return result
 
+    def cost(self, n: int, k: int) -> ResiduePlan:
+        """Return this method with its estimated cost for n over k."""
+        powers = self.powers
+        if n.bit_length() * len(powers) <= _QUICK_BITS:  # a power that divides the coefficient costs nothing
+            powers = tuple((prime, exponent) for prime, exponent in powers if carries(n, k, prime) < exponent)
+        seconds, memory = 1e-5, 0.0
+        for prime, exponent in powers:
+            if exponent == 1:
+                seconds += modulo_prime_seconds(n, prime)
+                memory = max(memory, FactorialPlan(1, prime).cost(prime - 1).memory)
+            else:
+                seconds += modulo_prime_power_seconds(n, prime, exponent)
+        if self.rough > 1:
+            product, steps = self._rough_seconds(n, k)
+            seconds += min(product, steps)
+            if steps < product:
+                memory = max(memory, FactorialPlan(1, self.rough).cost(n).memory)
+        return ResiduePlan(seconds, memory, self)
+
+    def _rough_seconds(self, n: int, k: int) -> tuple[float, float]:
+        """Return the seconds of the residue modulo ``rough`` from products of k factors, and from factorials."""
+        factor = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, self.rough.bit_length()) + _SECONDS_PER_FACTOR
+        factorials = [FactorialPlan(1, self.rough).cost(each).seconds for each in (n, k, n - k) if self.steps]
+        return min(k, 10**300) * factor, sum(factorials) if factorials else inf
+
 
 def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whole_digits: int = 0) -> ResiduePlan:
     """Return the method and the cost for n over k modulo ``modulus``, with 0 <= ``k`` <= n/2.
 
-    The coefficient itself has ``whole_digits`` digits, and takes ``whole_seconds`` to compute. If that time is
-    infinite, the coefficient itself is computed only for n < 20,000. Raises InvalidInput if ``modulus`` would take too
-    long to factor and the coefficient is too large to compute.
+    The coefficient itself has ``whole_digits`` digits, and takes ``whole_seconds`` to compute. Raises InvalidInput if
+    ``modulus`` would take too long to factor and the coefficient is too large to compute.
     """
     if whole_digits > _MOST_WHOLE:
         whole_seconds = inf
     whole = ResiduePlan(whole_seconds, min(whole_digits, _MOST_WHOLE) / 2, BinomialPlan((), modulus, whole=True))
     if n < _DIRECT_BELOW:
         return whole
-    powers, rough = [], mpz(modulus)
-    for limit in (_FIRST_LIMIT, min(n, _TRIAL_LIMIT)):
-        for prime in small_divisors(rough, limit) if rough > 1 else ():
-            rough, exponent = gmp.remove(rough, prime)
-            powers.append((prime, int(exponent)))
-    rough = int(rough)
+    powers, rough = small_factors(modulus)
+    limit = min(n, _TRIAL_LIMIT)
+    if rough > 1:
+        found, rough = small_factors(rough, limit)
+        powers += found
     steps = n <= limit
     if k > limit and rough > 1:
-        factors = _factors(rough)
-        if factors is None:
+        if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
+            factors = [(rough, 1)]
+        elif rough.bit_length() <= _FACTORED_BITS:
+            factors = all_factors(rough)
+        else:
             if whole_seconds < inf:
                 return whole
             detail = (
@@ -98,45 +125,5 @@ def plan_binomial(n: int, k: int, modulus: int, whole_seconds: float = inf, whol
         powers += [(prime, exponent) for prime, exponent in factors if prime <= n]
         for prime, exponent in factors:
             rough //= prime**exponent if prime <= n else 1
-    best = _planned(BinomialPlan(tuple(powers), rough, steps), n, k)
+    best = BinomialPlan(tuple(powers), rough, steps).cost(n, k)
     return whole if whole_seconds < best.seconds else best
-
-
-def _factors(rough: int) -> list[tuple[int, int]] | None:
-    """Return the prime factors and exponents of a number without small factors, or None if this is too slow."""
-    if rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
-        return [(rough, 1)]
-    if rough.bit_length() > _FACTORED_BITS:
-        return None
-    import flint  # this takes 70 ms, but no plan that is made on the event loop needs it
-
-    return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rough).factor()]
-
-
-def _product_seconds(k: int, modulus: int) -> float:
-    by_bits = thresholds.seconds(thresholds.POWER_RESIDUE_SECONDS, modulus.bit_length())
-    return min(k, 10**300) * (_SECONDS_PER_FACTOR + by_bits)
-
-
-def _steps_seconds(n: int, k: int, modulus: int) -> float:
-    return sum(FactorialPlan(1, modulus).cost(each).seconds for each in (n, k, n - k))
-
-
-def _planned(plan: BinomialPlan, n: int, k: int) -> ResiduePlan:
-    powers = plan.powers
-    if n.bit_length() * len(powers) <= _QUICK_BITS:  # a power that divides the coefficient costs nothing
-        powers = tuple((prime, exponent) for prime, exponent in powers if carries(n, k, prime) < exponent)
-    seconds, memory = 1e-5, 0.0
-    for prime, exponent in powers:
-        if exponent == 1:
-            seconds += modulo_prime_seconds(n, prime)
-            memory = max(memory, FactorialPlan(1, prime).cost(prime - 1).memory)
-        else:
-            seconds += modulo_prime_power_seconds(n, prime, exponent)
-    if plan.rough > 1:
-        product = _product_seconds(k, plan.rough)
-        steps = _steps_seconds(n, k, plan.rough) if plan.steps else inf
-        seconds += min(product, steps)
-        if steps < product:
-            memory = max(memory, FactorialPlan(1, plan.rough).cost(n).memory)
-    return ResiduePlan(seconds, memory, plan)

@@ -39,11 +39,7 @@ def modulo_prime_seconds(n: int, prime: int) -> float:
 
 
 def modulo_prime_power(n: int, k: int, prime: int, exponent: int) -> int:
-    """Return n over k modulo ``prime``^``exponent``.
-
-    Let U(m) be the product of the numbers up to m that are not multiples of ``prime``. Then m! without its factors
-    ``prime`` is U(m)·U(m // prime)·U(m // prime²)...
-    """
+    """Return n over k modulo ``prime``^``exponent``. m! without its factors p is U(m)·U(m//p)·U(m//p²)... of _Units."""
     modulus: int = prime**exponent
     units = _Units(prime, exponent, n)
     above: int = prime ** carries(n, k, prime)

@@ -19,9 +19,7 @@ _SECONDS_PER_FACTOR = 3e-7  # for each of the k factors
 def binomial_residue(n: int, k: int, prime: int) -> int:
     """Return n over ``k``, for 0 <= k <= n/2, modulo a ``prime`` above k.
 
-    If n is small and not far above k, the prime factors of the coefficient are multiplied. Otherwise, the coefficient
-    is computed as a fraction: from two products of k factors if k is small or n is at least ``prime``, else from three
-    factorials.
+    It is found from its prime factors, from two products of k factors, or from three factorials.
     """
     if _is_sieved(n, k):
         return sieved_residue(n, k, prime)
@@ -51,8 +49,7 @@ def _is_sieved(n: int, k: int) -> bool:
 def sieved_residue(n: int, k: int, modulus: int) -> int:
     """Return n over ``k``, for 0 <= k <= n, modulo any ``modulus``, by Legendre's formula for the exponents of primes.
 
-    A prime p above the square root of n has the exponent n//p - k//p - (n - k)//p, which is 0 or 1. This is the same
-    for all primes in a range where none of the three quotients changes.
+    A prime p above sqrt(n) has the exponent n//p - k//p - (n - k)//p, 0 or 1, while none of the quotients changes.
     """
     terms = (n, k, n - k)
     start = max(isqrt(n) + 1, 7)  # ``marked_product`` leaves out the primes below 7

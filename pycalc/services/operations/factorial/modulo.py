@@ -6,13 +6,13 @@ The residue modulo a is 0. The residue modulo b takes O(sqrt(n) log n) operation
 from __future__ import annotations
 
 from math import log2, sqrt
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pycalc.services.operations.base import ResiduePlan
 from pycalc.services.operations.factorial.residue import factorial_by_steps, largest_inverted
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.primes import coprime_part, factorial_exponent, primes_up_to
+from pycalc.services.operations.numbers.primes import coprime_part, factorial_exponent, small_factors
 from pycalc.services.operations.numbers.texts import inverse
 
 _DIRECT_BELOW = 20_000
@@ -73,27 +73,12 @@ def plan_factorial(n: int, modulus: int) -> FactorialPlan:
     limit = min(n, largest_inverted(n), _TRIAL_LIMIT)
     if n < _DIRECT_BELOW:
         return FactorialPlan(1, modulus, whole=True)
-    smooth, rough = 1, mpz(modulus)
-    for prime in small_divisors(rough, limit):
-        rough, exponent = gmp.remove(rough, prime)
+    factors, rough = small_factors(modulus, limit)
+    for prime, exponent in factors:
         if factorial_exponent(n, prime, enough=exponent) < exponent:  # n! is no multiple of this power
             return FactorialPlan(1, modulus, whole=True)
-        smooth *= prime ** int(exponent)
-    rough = int(rough)
+    smooth = modulus // rough
     mirror = rough - 1 - n
     if 0 <= mirror < min(n, _LONGEST_MIRROR) and rough.bit_length() <= _PRIMALITY_BITS and gmp.is_prime(rough):
         return FactorialPlan(smooth, rough, mirror)
     return FactorialPlan(smooth, rough, searched=limit)
-
-
-def small_divisors(modulus: Any, limit: int) -> list[int]:
-    """Return the prime factors of ``modulus`` up to ``limit``, each once, in ascending order."""
-    common = gmp.gcd(modulus, gmp.primorial(limit))
-    divisors = []
-    for prime in primes_up_to(limit) if common > 1 else ():
-        if common % prime == 0:
-            divisors.append(prime)
-            common //= prime
-            if common == 1:
-                break
-    return divisors

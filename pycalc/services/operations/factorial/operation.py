@@ -5,59 +5,52 @@ from __future__ import annotations
 from math import lgamma, log
 from typing import Any
 
-from pycalc.services.operations.base import Estimate, Modular, Parameter, ResiduePlan, Summarisable
+from pycalc.services.operations.base import Parameter, ResiduePlan
 from pycalc.services.operations.factorial.modulo import FactorialPlan, plan_factorial
 from pycalc.services.operations.factorial.residue import factorial_residues
-from pycalc.services.operations.integer_operation import IntegerOperation, Integers
+from pycalc.services.operations.integer_operation import Integers, SequenceOperation
 from pycalc.services.operations.numbers import thresholds
 from pycalc.services.operations.numbers.decimals import decimal_of, exact_context
 from pycalc.services.operations.numbers.gmp import gmp, mpz
-from pycalc.services.operations.numbers.growth import digits_by_logarithm, ends_by_logarithm
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.primes import factorial_factors, product
-from pycalc.services.operations.numbers.texts import Ends
 
-_SMALL = 1_000
 _BERNOULLI = (
     (1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6), (-3617, 510), (43867, 798), (-174611, 330),
     (854513, 138), (-236364091, 2730), (8553103, 6), (-23749461029, 870),
 )  # fmt: skip
 
 
-class Factorial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
+class Factorial(SequenceOperation):
     """n! for n >= 0, exactly."""
 
     name = "factorial"
     title = "Factorial"
     description = "The product of the whole numbers from 1 to n, in full; 0! = 1."
     parameters = (Parameter("n", "natural", "How many factors, from 0.", "100"),)
+    number = gmp.fac
+    costs = thresholds.FACTORIAL_SECONDS
+    counted = direct = 2**10
+    summary_costs = thresholds.FACTORIAL_SUMMARY_SECONDS
     quick_modulo_length = 4
 
-    def estimate(self, args: Integers, precision: int) -> Estimate:
-        digits = factorial_digits(args[0])
-        return Estimate(digits, thresholds.seconds(thresholds.FACTORIAL_SECONDS, digits), True, least=digits - 1)
-
     def compute(self, args: Integers, precision: int) -> bytes:
-        (n,) = args
-        digits = factorial_digits(n)
+        digits = self.digits(args[0])
         if digits < thresholds.FACTORIAL_DECIMAL_DIGITS:
-            return gmp.fac(n).digits().encode()  # type: ignore[no-any-return]
-        return factorial_decimal(n, (digits // thresholds.FACTORIAL_SEED_DIGITS).bit_length())
+            return super().compute(args, precision)
+        return factorial_decimal(args[0], (digits // thresholds.FACTORIAL_SEED_DIGITS).bit_length())
 
     def residue(self, args: Integers, precision: int, prime: int) -> int:
         return factorial_residues(args, prime)[0]
 
-    def summary(self, args: Integers) -> Ends:
-        (n,) = args
-        if n < _SMALL:
-            return Ends.of_text(gmp.fac(n).digits())
-        return ends_by_logarithm(lambda arithmetic: factorial_logarithm(arithmetic, n), 2 * n.bit_length() + 20, 0)
+    def last_digits(self, n: int) -> int:
+        return 0
 
-    def summary_seconds(self, args: Integers) -> float:
-        (n,) = args
-        if n < _SMALL:
-            return 3e-6 + n * 3e-8
-        return thresholds.seconds(thresholds.FACTORIAL_SUMMARY_SECONDS, n.bit_length())
+    def approximate_logarithm(self, n: int) -> float:
+        return lgamma(n + 1) / log(10) if n < 10**8 else 1e9
+
+    def logarithm(self, arithmetic: IntervalArithmetic, n: int) -> Interval:
+        return factorial_logarithm(arithmetic, n)
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         return plan_factorial(args[0], modulus).cost(args[0])
@@ -66,36 +59,22 @@ class Factorial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         plan: FactorialPlan = method or plan_factorial(args[0], modulus)
         return plan.residue(args[0])
 
-    def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is n! modulo ``modulus``. ``method`` is the FactorialPlan that gave ``residue``.
-
-        To check this, n! is computed modulo ``modulus``·``prime``, and verified modulo ``prime``. If the plan finds n!
-        from a smaller factorial by Wilson's theorem, the smaller factorial is computed and verified instead.
-        """
+    def verify_modulo(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
+        """Return whether n!, or the smaller factorial by Wilson's theorem, is right modulo ``modulus``·``prime``."""
         plan: FactorialPlan = method
         if plan.mirror is None:
             wider = plan._replace(rough=plan.rough * prime).residue(args[0])
-            return wider % modulus == residue and self.agrees_modulo(args, wider % prime, prime)
+            return wider % modulus == residue and self.has_residue(args, wider % prime, prime)
         wider = FactorialPlan(1, plan.rough * prime).residue(plan.mirror)
         product = residue * wider if plan.mirror % 2 else -residue * wider
         fits = residue % plan.smooth == 0 and product % plan.rough == 1
-        return fits and self.agrees_modulo((plan.mirror,), wider % prime, prime)
-
-
-def factorial_digits(n: int) -> int:
-    """Return the exact number of decimal digits of ``n``!."""
-    if n < _SMALL:
-        return len(gmp.fac(n).digits())
-    approximate = lgamma(n + 1) / log(10) if n < 10**8 else 1e9
-    bits = 2 * n.bit_length() + 60
-    return digits_by_logarithm(approximate, lambda arithmetic: factorial_logarithm(arithmetic, n), bits)
+        return fits and self.has_residue((plan.mirror,), wider % prime, prime)
 
 
 def factorial_decimal(n: int, levels: int) -> bytes:
-    """Return the text of ``n``!, with the last ``levels`` squarings done in decimal. Both must be at least 1.
+    """Return the text of ``n``!, with the last ``levels`` >= 1 squarings done in decimal.
 
-    Let L[i] be the product of the i-th list from ``factorial_factors``. Begin with r = 1. For each i, from the last to
-    the first, r becomes r·r·L[i], as in Horner's rule. The power of ten is appended as zeros.
+    From the last list of ``factorial_factors`` to the first, r becomes r·r·(product of the list), as in Horner's rule.
     """
     by_bit, zeros = factorial_factors(n)
     products = [product(primes) for primes in by_bit]
@@ -116,10 +95,7 @@ def factorial_decimal(n: int, levels: int) -> bytes:
 
 
 def factorial_logarithm(arithmetic: IntervalArithmetic, n: int) -> Interval:
-    """Return an enclosure of log10 n! for n >= 1,000, by Stirling's series.
-
-    The error of the series is smaller than its first omitted term, whose magnitude is below n^-25.
-    """
+    """Return an enclosure of log10 n! for n >= 1,000, by Stirling's series up to its first omitted term."""
     number, one = arithmetic.integer(n), arithmetic.integer(1)
     log = (number + one / 2) * number.log() - number + (arithmetic.pi() * 2).log() / 2
     power, square, term = number, number * number, arithmetic.integer(0)

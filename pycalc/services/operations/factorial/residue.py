@@ -22,20 +22,16 @@ _WIDE_BITS = 300  # above this size of the modulus, GMP multiplies faster than t
 
 
 def largest_inverted(n: int) -> int:
-    """Return a bound b: the divisors in ``factorial_by_steps(n, ...)`` have no prime factors above b.
+    """Return a bound for the prime factors of the divisors in ``factorial_by_steps(n, ...)``.
 
-    Let r be the power of 2 with r <= sqrt(n) < 2·r; the function multiplies r consecutive factors at a time. It divides
-    by integers up to n/r + r, and by fractions (1 + j·2^k)/2^k whose numerators are at most 3·r + 1. For n >= 1, both
-    limits are at most 4·sqrt(n), because n/r is below 2·sqrt(n).
+    With r <= sqrt(n) < 2·r, a power of 2, it divides by integers up to n/r + r, which is at most 4·sqrt(n), and by
+    fractions (1 + j·2^k)/2^k with numerators up to 3·r + 1.
     """
     return 4 * isqrt(n) + 4
 
 
 def factorial_residues(indices: Sequence[int], prime: int) -> list[int]:
-    """Return n! modulo a prime for each n of ``indices``.
-
-    If all n are below ``prime``, this takes little longer than for the largest n alone.
-    """
+    """Return n! modulo a prime for each n of ``indices``, mostly in little more time than for the largest n alone."""
     largest = max(indices)
     if largest >= prime:
         return [factorial_residues((n,), prime)[0] if n < prime else 0 for n in indices]
@@ -61,8 +57,7 @@ def factorial_residue_seconds(n: int) -> float:
 def factorial_by_steps(n: int, modulus: int) -> int:
     """Return ``n``! modulo ``modulus``, which must be above ``n``, in O(sqrt(n) log n) modular operations.
 
-    Raises ZeroDivisionError if ``modulus`` has a prime factor up to ``largest_inverted(n)`` by which the interpolation
-    divides.
+    Raises ZeroDivisionError if ``modulus`` has a prime factor by which the interpolation divides.
     """
     return _by_steps((n,), mpz(modulus) if modulus.bit_length() > _WIDE_BITS else modulus)[0]
 
@@ -138,10 +133,7 @@ class _Shift:
 
 
 def _inverses(values: list[int], modulus: int) -> list[int]:
-    """Return the inverses of all ``values`` modulo ``modulus``, with a single inversion (Montgomery's trick).
-
-    Raises ZeroDivisionError if one of them has no inverse.
-    """
+    """Return the inverses of all ``values`` modulo ``modulus``, with a single inversion (Montgomery's trick)."""
     products = list(accumulate(values, lambda a, b: a * b % modulus))
     running = inverse(products[-1], modulus)
     result = [0] * len(values)

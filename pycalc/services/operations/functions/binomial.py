@@ -24,7 +24,7 @@ BINOMIAL_SECONDS: Costs = (
     (3e6, 0.37),
 )  # fmt: skip
 # Seconds of a summary, by the bits of n.
-_SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
+SUMMARY_SECONDS: Costs = ((64, 3e-3), (330, 4e-3), (1_000, 7e-3), (3_300, 0.02), (10_000, 0.1))
 _SECONDS_PER_DIGIT_AND_FACTOR = 1.5e-11  # GMP multiplies the factors one by one, if k is small compared with n
 _LARGEST_LGAMMA = 10**9  # from this n on, the error of ``lgamma`` may be too large
 _MARGIN = 1e-4  # above the error of a logarithm
@@ -84,7 +84,7 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
     def summary_seconds(self, args: Integers) -> float:
         _, n, k = _normal(args)
-        return self.estimate(args, 1).seconds if k <= _SHORT else binomial_summary_seconds(n)
+        return self.estimate(args, 1).seconds if k <= _SHORT else seconds(SUMMARY_SECONDS, n.bit_length())
 
     def plan_modulo(self, args: Integers, modulus: int) -> ResiduePlan:
         _, n, k = _normal(args)
@@ -96,19 +96,16 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
         plan: BinomialPlan = method or self.plan_modulo(args, modulus).method
         return sign * plan.residue(n, k) % modulus
 
-    def modulo_agrees(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
-        """Return whether ``residue`` is n over k modulo ``modulus``. ``method`` is None or a BinomialPlan.
+    def verify_modulo(self, args: Integers, modulus: int, method: Any, residue: int, prime: int) -> bool:
+        """Return whether ``residue`` is n over k modulo ``modulus``, by Pascal's rule: (n-1 over k-1) + (n-1 over k).
 
-        Pascal's rule is used: n over k is (n-1 over k-1) + (n-1 over k). It is applied to the form of the coefficient
-        with 0 <= k <= n/2. There, both terms are smaller than the coefficient, so that they can be found if it can.
-
-        The residue 0 modulo a prime power that divides the coefficient is checked by sums of digits instead. ``modulo``
-        finds it by counting carries, so the two methods are independent.
+        With 0 <= k <= n/2, both terms are smaller than the coefficient, and can be found if it can. The residue 0
+        modulo a prime power, which ``modulo`` finds by counting carries, is checked by sums of digits instead.
         """
         sign, n, k = _normal(args)
         plan: BinomialPlan = method or self.plan_modulo(args, modulus).method
         for prime, exponent in plan.powers:
-            # A power that divides the coefficient may not divide its terms, whose residues could then take too long.
+            # Such a power may not divide the two terms, whose residues could then take too long.
             power = prime**exponent
             if residue % power == 0 and _exponent(n, k, prime) >= exponent:
                 modulus //= power
@@ -118,27 +115,18 @@ class Binomial(IntegerOperation, Modular[Integers], Summarisable[Integers]):
 
 def _exponent(n: int, k: int, prime: int) -> int:
     """Return how often a prime divides n over k, from the sums of the digits in base ``prime`` (Legendre)."""
-    of_n, of_k, of_rest = (_digit_sum(number, prime) for number in (n, k, n - k))
-    return (of_k + of_rest - of_n) // (prime - 1)
-
-
-def _digit_sum(number: int, base: int) -> int:
     total = 0
-    while number:
-        number, digit = divmod(number, base)
-        total += digit
-    return total
+    for number, sign in ((n, -1), (k, 1), (n - k, 1)):
+        while number:
+            number, digit = divmod(number, prime)
+            total += sign * digit
+    return total // (prime - 1)
 
 
 def binomial_logarithm(arithmetic: IntervalArithmetic, n: int, k: int) -> Interval:
     """Return an enclosure of the base-10 logarithm of n over k, for 1,000 <= ``k`` <= n - 1,000."""
     of_n, of_k, of_rest = (factorial_logarithm(arithmetic, number) for number in (n, k, n - k))
     return of_n - of_k - of_rest
-
-
-def binomial_summary_seconds(n: int) -> float:
-    """Estimate the seconds for the first digits of n over k and its residue modulo 10^20, on one core."""
-    return seconds(_SUMMARY_SECONDS, n.bit_length())
 
 
 def _normal(args: Integers) -> tuple[int, int, int]:
@@ -153,10 +141,9 @@ def _normal(args: Integers) -> tuple[int, int, int]:
 
 
 def _digits(n: int, k: int) -> int:
-    """Return the number of digits of n over k, for 0 <= k <= n/2.
+    """Return the number of digits of n over k, for 0 <= k <= n/2. For k >= 10^300, return k, which exceeds any limit.
 
-    Above 100,000 digits, the number may be one too high in a rare case: n over k is very close to a power of ten, and
-    either k is at most 1,000 or n has over 10,000 bits. For k >= 10^300, return k, only because it exceeds any limit.
+    Above 100,000 digits, and if k is at most 1,000 or n is very long, it may be one too high beside a power of ten.
     """
     if k >= 10**300:
         return k

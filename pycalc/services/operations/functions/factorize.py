@@ -13,6 +13,7 @@ from pycalc.services.operations.integer_operation import IntegerOperation, Integ
 from pycalc.services.operations.numbers.gmp import gmp, int_of
 from pycalc.services.operations.numbers.literals import integer_json
 from pycalc.services.operations.numbers.primes import (
+    all_factors,
     coprime_part,
     is_proved_prime,
     primes_up_to,
@@ -64,10 +65,7 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
         return Estimate(0, _SMALL_SECONDS + seconds(_SECONDS, bits), True)
 
     def steps(self, args: Integers, precision: int) -> Iterator[bytes]:
-        """Yield the factors found so far, and finally all of them.
-
-        The primes below 1,000 are found first, then those that elliptic curves find, then the rest.
-        """
+        """Yield the factors found so far: those below 1,000, those that elliptic curves find, and finally all."""
         factors, rest = small_factors(args[0])
         for bits in _CURVES_BITS:
             if rest.bit_length() < _SHORTEST_BY_CURVES or is_proved_prime(rest):
@@ -83,17 +81,11 @@ class Factorize(IntegerOperation, Stepwise[Integers]):
             factors.append((rest, 1))
         elif rest > 1:
             yield _text(factors)
-            import flint
-
-            factors += [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(rest).factor()]
+            factors += all_factors(rest)
         yield _text(factors)
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the factorization of n.
-
-        Its prime powers must have the product n. The primes must ascend and be proved, and the exponents must be at
-        least 1.
-        """
+        """Return whether ``text`` has proved primes in ascending order, whose powers have the product n."""
         found = [(int_of(str(each["prime"])), each["exponent"]) for each in json.loads(text)]
         primes = [factor for factor, _ in found]
         ascending = all(a < b for a, b in pairwise(primes))

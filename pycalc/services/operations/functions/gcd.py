@@ -38,10 +38,7 @@ class Gcd(IntegerOperation):
         return text_of(int(gmp.gcd(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is a positive divisor of both operands with coprime quotients (Bézout).
-
-        If both operands are 0, return whether ``text`` is 0.
-        """
+        """Return whether ``text`` is a positive divisor of both operands with coprime quotients, or 0 if both are 0."""
         value = value_of(text)
         if not any(args):
             return bool(value == 0)

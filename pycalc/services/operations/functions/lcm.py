@@ -33,10 +33,7 @@ class Lcm(IntegerOperation):
         return text_of(int(gmp.lcm(*args))).encode()
 
     def verify(self, args: Integers, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is a positive multiple of both operands with coprime quotients (Bézout).
-
-        If an operand is 0, return whether ``text`` is 0.
-        """
+        """Return whether ``text`` is a positive multiple of both operands with coprime quotients, or 0 if one is 0."""
         value = value_of(text)
         if not all(args):
             return bool(value == 0)

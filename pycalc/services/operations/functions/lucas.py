@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pycalc.services.operations.fibonacci import LOG_PHI, Fibonacci, phi_logarithm
+from pycalc.services.operations.fibonacci import Fibonacci
 from pycalc.services.operations.integer_operation import Integers
 from pycalc.services.operations.numbers.gmp import gmp
-from pycalc.services.operations.numbers.growth import digits_by_logarithm
-from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic
 from pycalc.services.operations.numbers.modular import lucas_residues
 
 
@@ -19,6 +17,7 @@ class Lucas(Fibonacci):
     title = "Lucas number"
     description = "The n-th Lucas number, L(0) = 2 and L(1) = 1, in full."
     number = gmp.lucas
+    divisor = 1
     costs = (
         (21, 5e-6), (210, 6e-6), (1_000, 1.1e-5), (1_001, 3e-5), (2_100, 4.3e-5), (6_300, 1.05e-4), (2.1e4, 4.4e-4),
         (6.3e4, 2e-3), (2.1e5, 0.0098), (1e6, 0.07), (2.1e6, 0.176), (1e7, 1.3),
@@ -29,15 +28,6 @@ class Lucas(Fibonacci):
 
     def modulo(self, args: Integers, modulus: int, method: Any = None) -> int:
         return int(lucas_residues(args[0], modulus)[0])
-
-    def digits(self, n: int) -> int:
-        if n < 10:
-            return len(self.number(n).digits())
-        approximate = n * LOG_PHI if n < 10**9 else 1e9
-        return digits_by_logarithm(approximate, lambda arithmetic: self.logarithm(arithmetic, n), n.bit_length() + 60)
-
-    def logarithm(self, arithmetic: IntervalArithmetic, n: int) -> Interval:
-        return phi_logarithm(arithmetic, n)
 
 
 OPERATION = Lucas()

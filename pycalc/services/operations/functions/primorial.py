@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil, prod
 
-from pycalc.services.operations.base import ByResidue, Estimate, Parameter
+from pycalc.services.operations.base import Estimate, Parameter
 from pycalc.services.operations.integer_operation import IntegerOperation, Integers
 from pycalc.services.operations.numbers.gmp import gmp
 from pycalc.services.operations.numbers.primes import marked_product, prime_sieve
@@ -19,7 +19,7 @@ _SECONDS: Costs = (
 )  # fmt: skip
 
 
-class Primorial(IntegerOperation, ByResidue[Integers]):
+class Primorial(IntegerOperation):
     """The product of the primes up to n."""
 
     name = "primorial"

@@ -33,10 +33,7 @@ class IntervalArithmetic:
 
 @dataclass(slots=True, eq=False)
 class Interval:
-    """An interval that encloses a real number. Its bounds are MPFR numbers.
-
-    Operators and functions round outward. The right operand may be an integer.
-    """
+    """An interval of MPFR numbers that encloses a real number. Operators and functions round outward."""
 
     arithmetic: IntervalArithmetic
     low: Any
@@ -82,10 +79,7 @@ class Interval:
         return Interval(self.arithmetic, self.arithmetic.down.exp10(self.low), self.arithmetic.up.exp10(self.high))
 
     def leading(self, count: int) -> tuple[int, str] | None:
-        """Take this interval as a base-10 logarithm: return its floor, and the first ``count`` digits of the number.
-
-        Return None if the enclosure does not determine both.
-        """
+        """Return the floor of this base-10 logarithm and its number's first digits, or None if it is too wide."""
         floor = floor_of(self.low)
         if floor_of(self.high) != floor:
             return None
@@ -110,7 +104,7 @@ def nearest_of(value: Any, factor: int) -> int:
 def settled(attempt: Callable[[IntervalArithmetic], ResultT | None], bits: int) -> ResultT:
     """Return the first result of ``attempt`` that is not None, at precisions that double from ``bits`` on (Ziv).
 
-    Raises ArithmeticError if there is none below 4,000,000 bits, or below 4·``bits`` if that is more.
+    Raises ArithmeticError if there is none at a very high precision.
     """
     limit = max(_MAX_BITS, 4 * bits)
     while bits < limit:

@@ -15,10 +15,9 @@ LONGEST_OPERAND = 1_000_000  # the most characters of a literal, for the operand
 MAX_EXPONENT = 10**18  # the largest magnitude of a decimal literal's exponent
 SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON reader keeps exact (RFC 7493)
 
-_PADDING = 100
+_PADDING = 100  # the most zeros that a plain text may have at its end, or before its first other digit
 _HUGE = 20_000  # the size assumed for a literal with a very large exponent, in digits
 _KEY_LENGTH = 200
-_LONGEST_SHOWN = 60  # digits of a number in a message
 DIGITS = "[0-9]+(?:_[0-9]+)*"
 BASED = "0[xX][0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|0[bB][01]+(?:_[01]+)*"
 # 0xFF, 0b101, 1_000 and 1e6
@@ -36,7 +35,7 @@ RATIONAL = re.compile(
 class RationalLiteral:
     """The number ``unscaled``·10^``exponent`` / ``denominator`` in lowest terms. Zero is (0, 0, 1).
 
-    ``unscaled`` is not a multiple of ten. ``denominator`` is positive, and coprime to ten and to ``unscaled``.
+    ``unscaled`` is no multiple of ten. ``denominator`` is positive, and coprime to ten and to ``unscaled``.
     """
 
     unscaled: int
@@ -52,11 +51,7 @@ class RationalLiteral:
         return self.exponent >= 0 and self.denominator == 1
 
     def text(self) -> str:
-        """Return the canonical text: ``p/q``, plain digits, or scientific notation such as ``1.5e-200``.
-
-        Scientific notation is used if plain digits would have over 100 zeros at the end, or between the point and the
-        first other digit.
-        """
+        """Return the canonical text: ``p/q``, plain digits or, if these need many zeros, scientific notation."""
         if self.denominator > 1:
             scale = mpz(10) ** abs(self.exponent)
             value = gmp.mpq(self.unscaled, self.denominator)
@@ -88,14 +83,11 @@ def integer_json(value: int) -> int | str:
 def shortened(value: int) -> str:
     """Return an integer's text for a message: if it has over 60 characters, only the first and last 20."""
     text = text_of(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:20]}...{text[-20:]}"
+    return text if len(text) <= 60 else f"{text[:20]}...{text[-20:]}"
 
 
 def key_of(name: str, *operands: str) -> str:
-    """Return the cache key ``name:operand:...``.
-
-    If the operands and the colons between them have over 200 characters in total, a SHA-256 hash replaces them.
-    """
+    """Return the cache key ``name:operand:...``, in which a SHA-256 hash replaces long operands."""
     text = ":".join(operands)
     if len(text) > _KEY_LENGTH:
         text = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -118,9 +110,8 @@ def _invalid(name: str, problem: str) -> InvalidInput:
 def parse_integer(raw: Mapping[str, str], name: str, least: int | None, most: int = MAX_LITERAL) -> int:
     """Return the integer of a literal such as 12, 1_000, 1e6, 0xFF or 0b101. It may have a sign if ``least`` is None.
 
-    Raises InvalidInput if the literal is missing, of another form, or longer than ``most`` characters, or if the number
-    is below ``least``. Also raises InvalidInput if an exponent makes the number longer than 10,000 digits and longer
-    than the literal itself.
+    Raises InvalidInput if the literal is missing, of another form or too long, also with its exponent written out, or
+    if the number is below ``least``.
     """
     text = _required(raw, name, most)
     if (INTEGER if least is None else NATURAL).fullmatch(text):
@@ -143,8 +134,7 @@ def parse_integer(raw: Mapping[str, str], name: str, least: int | None, most: in
 def size_of(literal: str) -> int:
     """Return roughly how many digits a literal stands for: its characters plus the magnitude of its exponent.
 
-    An exponent of over five digits is not converted, but counts as 20,000. The result may be too large for a
-    hexadecimal literal, because its digit e is taken for the beginning of an exponent.
+    For a hexadecimal literal, the result may be too large: a digit e is taken for the beginning of an exponent.
     """
     exponent = literal.lower().partition("e")[2].lstrip("+-")
     if not (exponent.isascii() and exponent.isdigit()):
@@ -155,8 +145,7 @@ def size_of(literal: str) -> int:
 def parse_rational(raw: Mapping[str, str], name: str, most: int = MAX_LITERAL) -> RationalLiteral:
     """Return the number of a literal such as ``-3``, ``.5``, ``1e3``, ``0xFF`` or ``2/3``.
 
-    Raises InvalidInput if the literal is missing, of another form, or longer than ``most`` characters, if its
-    denominator is 0, or if its exponent is beyond ±10^18.
+    Raises InvalidInput for a literal that is missing, of another form or too long, or has a denominator of 0.
     """
     match = RATIONAL.fullmatch(_required(raw, name, most))
     if match is None:

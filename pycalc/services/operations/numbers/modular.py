@@ -22,10 +22,7 @@ _TEXT_SECONDS: Costs = (
 
 
 def random_prime() -> int:
-    """Return a random prime of 61 bits.
-
-    The prime is unpredictable, so that nobody can choose operands for which a wrong result passes its verification.
-    """
+    """Return an unpredictable prime of 61 bits: nobody can choose operands for which a wrong result passes."""
     while True:
         prime = int(gmp.next_prime(secrets.randbits(PRIME_BITS - 1) | 1 << (PRIME_BITS - 1)))
         if prime.bit_length() == PRIME_BITS:

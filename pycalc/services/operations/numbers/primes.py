@@ -17,7 +17,7 @@ _FACTORS = 32  # how many factors are multiplied before each reduction
 _PRIMORIAL = gmp.primorial(10_000)
 _SMALLEST_FACTORED = 1_000**2  # a smaller cofactor is a prime
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)
-_PROVED_BY_BASES = 3_317_044_064_679_887_385_961_981
+_PROVED_BY_BASES = 3_317_044_064_679_887_385_961_981  # no smaller composite number passes the strong tests to _BASES
 _BASES_SECONDS = 6e-6
 _EVEN_SECONDS = 5e-6
 # Seconds of FLINT's proof for a prime, by its bits.
@@ -50,10 +50,7 @@ def prime_sieve(limit: int) -> bytearray:
 
 
 def marked_product(sieve: bytearray, modulus: int) -> int:
-    """Return the product, modulo ``modulus``, of the marked odd numbers except multiples of 3 and 5.
-
-    ``sieve`` has a byte for each odd number from 1 on, which is 1 if the number is marked, else 0.
-    """
+    """Return the product, modulo ``modulus``, of the odd numbers with a 1 in ``sieve``, except multiples of 3 and 5."""
     result = 1
     for first in _CLASSES:  # the numbers of other classes would cost time, because reading each makes an object
         marked = list(compress(range(first, 2 * len(sieve), 30), sieve[first // 2 :: 15]))
@@ -62,17 +59,25 @@ def marked_product(sieve: bytearray, modulus: int) -> int:
     return result % modulus
 
 
-_SMALL_PRIMES = primes_up_to(1_000)
-
-
-def small_factors(n: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the prime factors of ``n`` below 1,000 with their exponents, and the cofactor."""
+def small_factors(n: int, limit: int = 1_000) -> tuple[list[tuple[int, int]], int]:
+    """Return the prime factors of ``n`` up to ``limit`` with their exponents, in ascending order, and the cofactor."""
     rest, factors = mpz(n), []
-    for small in _SMALL_PRIMES:
-        rest, exponent = gmp.remove(rest, small)
-        if exponent:
-            factors.append((small, int(exponent)))
+    common = gmp.gcd(rest, gmp.primorial(limit))
+    for prime in primes_up_to(limit) if common > 1 else ():
+        if common % prime == 0:
+            rest, exponent = gmp.remove(rest, prime)
+            factors.append((prime, int(exponent)))
+            common //= prime
+            if common == 1:
+                break
     return factors, int(rest)
+
+
+def all_factors(n: int) -> list[tuple[int, int]]:
+    """Return the prime factors of ``n`` with their exponents, by FLINT, which takes 70 ms to import."""
+    import flint
+
+    return [(int(prime), int(exponent)) for prime, exponent in flint.fmpz(n).factor()]
 
 
 def coprime_part(n: int, product: Any) -> Any:
@@ -91,19 +96,14 @@ def totient(n: int) -> int:
     if 1 < rest < _SMALLEST_FACTORED:
         primes.append(rest)
     elif rest > 1:
-        import flint  # takes longer to import than most expressions to compute
-
-        primes += [int(prime) for prime, _ in flint.fmpz(rest).factor()]
+        primes += [prime for prime, _ in all_factors(rest)]
     for prime in primes:
         n = n // prime * (prime - 1)
     return n
 
 
 def factorial_exponent(n: int, prime: int, enough: float = inf) -> int:
-    """Return the exponent of ``prime`` in n! (Legendre).
-
-    If the exponent is above ``enough``, any number from ``enough`` to the exponent may be returned.
-    """
+    """Return the exponent of ``prime`` in n! (Legendre), or any lower number that is at least ``enough``."""
     exponent = 0
     while n and exponent < enough:
         n //= prime
@@ -146,11 +146,7 @@ def product(factors: list[int]) -> Any:
 
 
 def is_proved_prime(n: int) -> bool:
-    """Return whether ``n`` is prime, proved by strong tests or, if ``n`` is large, by FLINT.
-
-    No composite number below 3.3·10^24 passes the strong tests to the first 13 prime bases (Sorenson and Webster,
-    2015). FLINT proves by the method of Pocklington and Morrison, or by APRCL.
-    """
+    """Return whether ``n`` is prime, proved by strong tests to 13 bases (Sorenson and Webster, 2015) or by FLINT."""
     if n < 2 or n in _BASES:
         return n >= 2
     if _has_small_factor(n) or not gmp.is_strong_prp(n, 2):  # nearly every composite number fails the test to base 2
@@ -165,8 +161,7 @@ def is_proved_prime(n: int) -> bool:
 def proof_seconds(n: int) -> float:
     """Estimate the total seconds of ``is_proved_prime(n)`` and of a second test that verifies its answer, on one core.
 
-    If ``n`` has up to 40,000 bits and no small factor, this function runs the strong test to base 2, which for 10,000
-    digits takes more than a second.
+    This runs a strong test if ``n`` has up to 40,000 bits, which for 10,000 digits takes more than a second.
     """
     if n < 3 or _has_small_factor(n):
         return _EVEN_SECONDS

@@ -41,10 +41,7 @@ class Ends(NamedTuple):
 
 
 def describe(text: bytes) -> Ends:
-    """Return the number of digits, and the first and last digits, of a result's text.
-
-    Sign, point, slash and exponent are not digits. A text in JSON, such as ``true`` or a list, has 0 digits.
-    """
+    """Return the ends of a result's text without its sign, point, slash and exponent. A text in JSON has no digits."""
     if text in (b"true", b"false") or text.startswith((b"[", b"{")):
         return Ends(0, "", "")
     end = text.rfind(b"e", -20_000)
@@ -58,9 +55,9 @@ def describe(text: bytes) -> Ends:
 
 
 def digits_residue(text: bytes, prime: int) -> int | None:
-    """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime``, in linear time.
+    """Return an integer, a decimal ``a.b`` or a fraction ``p/q`` modulo ``prime``, or None for another text.
 
-    Return None for other texts. Raises ZeroDivisionError if ``prime`` divides the denominator.
+    Raises ZeroDivisionError if ``prime`` divides the denominator.
     """
     numerator, slash, denominator = text.partition(b"/")
     try:
@@ -107,11 +104,7 @@ class Rounded(NamedTuple):
     exponent: int
 
     def text(self) -> str:
-        """Return the text, in plain digits or as ``d.ddde+123``, with all digits of the precision.
-
-        Plain digits are used if they need at most five zeros between the point and the first digit, and none between
-        the last digit and the point.
-        """
+        """Return the text with all digits of the precision: as ``d.ddde+123`` if plain digits need too many zeros."""
         digits = text_of(self.digits)
         sign = "-" if self.negative else ""
         whole = self.exponent + 1

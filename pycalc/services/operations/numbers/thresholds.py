@@ -40,16 +40,16 @@ ROUNDED_SECONDS: Costs = (
 ROUNDED_SECONDS_PER_DIGIT = 1e-8  # for each digit of the operands
 # Seconds for a summary, by the bits of the index; for a power, by the bits of precision that it needs.
 FIBONACCI_SUMMARY_SECONDS: Costs = (
-    (60, 8e-5), (200, 9e-5), (330, 1.1e-4), (660, 1.4e-4), (1_000, 1.9e-4), (2_000, 3.5e-4), (3_000, 5.7e-4),
-    (10_000, 3.6e-3), (33_200, 0.025),
+    (10, 3e-6), (12, 5.5e-6), (15, 4e-5), (16, 7.5e-5), (60, 8e-5), (200, 9e-5), (330, 1.1e-4), (660, 1.4e-4),
+    (1_000, 1.9e-4), (2_000, 3.5e-4), (3_000, 5.7e-4), (10_000, 3.6e-3), (33_200, 0.025),
 )  # fmt: skip
 POWER_SUMMARY_SECONDS: Costs = (
     (230, 4e-5), (480, 9e-5), (900, 1.05e-4), (1_150, 1.4e-4), (2_300, 2.6e-4), (3_300, 4.5e-4), (10_000, 2.7e-3),
     (33_200, 0.018),
 )  # fmt: skip
 FACTORIAL_SUMMARY_SECONDS: Costs = (
-    (60, 2.3e-4), (100, 2.4e-4), (200, 2.7e-4), (330, 3.1e-4), (660, 4.6e-4), (1_000, 6.4e-4), (2_000, 1.4e-3),
-    (3_000, 2.3e-3), (10_000, 0.014), (33_200, 0.09),
+    (6, 3e-6), (10, 1.8e-5), (11, 2.1e-4), (60, 2.3e-4), (100, 2.4e-4), (200, 2.7e-4), (330, 3.1e-4), (660, 4.6e-4),
+    (1_000, 6.4e-4), (2_000, 1.4e-3), (3_000, 2.3e-3), (10_000, 0.014), (33_200, 0.09),
 )  # fmt: skip
 # Seconds of a residue for each bit of the index or exponent, by the bits of the modulus.
 FIBONACCI_RESIDUE_SECONDS: Costs = (
@@ -78,10 +78,7 @@ FACTORIAL_PRODUCT_SECONDS: Costs = (
 
 
 def seconds(costs: Costs, size: float) -> float:
-    """Return the seconds for ``size`` by log-log interpolation of ``costs``, pairs of a size and measured seconds.
-
-    Below the first pair, its seconds are returned. Above the last pair, the last slope continues.
-    """
+    """Return the seconds for ``size`` by log-log interpolation of ``costs``. Above the last, the slope continues."""
     if size <= costs[0][0]:
         return costs[0][1]
     right = min(bisect_left(costs, (size, 0.0)), len(costs) - 1)

@@ -21,7 +21,7 @@ from pycalc.services.operations.numbers.modular import gcd_seconds
 from pycalc.services.operations.numbers.texts import Ends, digits_residue, inverse
 from pycalc.services.operations.power.exact_text import ExactText, exact_text
 from pycalc.services.operations.power.rational import ExactPower, exact_power, fraction_of, is_trivial, power_modulo
-from pycalc.services.operations.power.rounded import encloses, rounded_digits, rounded_power
+from pycalc.services.operations.power.rounded import encloses, rounded_power
 
 _LONGEST_BASE = MAX_LITERAL * 3322 // 1000  # bits; a longer base needs a modulus
 _REDUCED_SECONDS_PER_BIT = 3e-10  # to reduce the base modulo a shorter number, for each bit of the base
@@ -75,14 +75,15 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
             detail = f"x must have at most {MAX_LITERAL:,} digits, or be taken with mod."
             raise InvalidInput.of(FieldProblem("/x", detail))
         if exact is None:
-            digits = rounded_digits(args.x, args.y, precision)
             parts = (args.x.unscaled, args.x.denominator, args.y.unscaled, args.y.denominator)
             size = sum(len(text_of(part)) for part in parts)
             seconds = thresholds.seconds(thresholds.ROUNDED_SECONDS, precision)
-            return Estimate(digits, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
-        digits = sum([term.digits() for term in exact.terms])
-        powers = sum([thresholds.seconds(thresholds.POWER_SECONDS, term.power.digits()) for term in exact.terms])
-        return Estimate(digits, powers + min(digits, 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT, True)
+            return Estimate(precision, seconds + thresholds.ROUNDED_SECONDS_PER_DIGIT * size, False)
+        digits, seconds = 0, 0.0
+        for significant, written in [term.sizes() for term in exact.terms]:
+            digits += written
+            seconds += thresholds.seconds(thresholds.POWER_SECONDS, significant)
+        return Estimate(digits, seconds + min(digits, 10**300) * thresholds.TEXT_SECONDS_PER_DIGIT, True)
 
     def compute(self, args: PowerArgs, precision: int) -> bytes:
         if args.exact is not None:
@@ -99,27 +100,22 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         return pow(_base_residue(args.x, prime), exponent, prime)
 
     def _agrees(self, args: PowerArgs, precision: int, text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the result x^y, where x is ``args.x`` and y is ``args.y``.
-
-        For an integer y, compare residues. For another y = a/b and an exact root r, check the sign, and r^b = x^a
-        modulo ``prime``; but if x is 0, 1 or -1, compare ``text`` with the known root. For a rounded value, check with
-        natural logarithms that no other value of this precision is nearer.
-        """
-        exact = args.exact
-        if exact is None:
+        """Return whether ``text`` is the result: a rounded value by its logarithm, another one by its residue."""
+        if args.exact is None:
             return encloses(args.x, args.y, precision, text)
-        if args.y.is_integer:
-            return super()._agrees(args, precision, text, prime)
-        if is_trivial(args.x):
-            return text == exact.encode()
-        return text.startswith(b"-") == exact.negative and _is_root(args, digits_residue(text, prime), prime)
+        value = digits_residue(text, prime)
+        signed = args.y.is_integer or text.startswith(b"-") == args.exact.negative
+        return value is not None and signed and self.has_residue(args, value, prime)
 
-    def agrees_modulo(self, args: PowerArgs, value: int, prime: int) -> bool:
+    def has_residue(self, args: PowerArgs, value: int, prime: int) -> bool:
+        """Return whether ``value`` is the result modulo ``prime``. A root r = x^(a/b) is one if r^b = x^a."""
         if args.y.is_integer:
-            return super().agrees_modulo(args, value, prime)
+            return super().has_residue(args, value, prime)
         if args.exact is not None and is_trivial(args.x):
             return int(args.exact.encode()) % prime == value
-        return _is_root(args, value, prime)
+        numerator, _, degree = fraction_of(args.y)
+        expected = pow(_base_residue(args.x, prime), numerator % (prime - 1), prime)
+        return degree is not None and pow(value, degree, prime) == expected
 
     def summary(self, args: PowerArgs) -> Ends:
         if args.exact is None:
@@ -127,7 +123,7 @@ class Power(Modular[PowerArgs], Summarisable[PowerArgs]):
         return args.exact.ends()
 
     def summary_seconds(self, args: PowerArgs) -> float:
-        return sum([term.power.ends_seconds() for term in args.exact.terms]) if args.exact else 0.0
+        return sum([term.ends_seconds() for term in args.exact.terms]) if args.exact else 0.0
 
     def plan_modulo(self, args: PowerArgs, modulus: int) -> ResiduePlan:
         value = args.value
@@ -158,15 +154,3 @@ def _base_residue(x: RationalLiteral, prime: int) -> int:
     if residue == 0:
         raise ZeroDivisionError("the prime divides the base")
     return residue
-
-
-def _is_root(args: PowerArgs, root: int | None, prime: int) -> bool:
-    """Return whether ``root``^b = x^a modulo ``prime``, where x is ``args.x``, and a/b is ``args.y`` in lowest terms.
-
-    ``args.y`` must not be an integer. If ``root`` is None, because a result is no number, return False. Raises
-    ZeroDivisionError if ``prime`` divides the numerator or the denominator of x.
-    """
-    numerator, _, denominator = fraction_of(args.y)
-    if root is None or denominator is None:
-        return False
-    return pow(root, denominator, prime) == pow(_base_residue(args.x, prime), numerator % (prime - 1), prime)

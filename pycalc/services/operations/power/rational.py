@@ -38,10 +38,7 @@ class Fraction(NamedTuple):
 
 
 def exact_power(x: RationalLiteral, y: RationalLiteral) -> ExactPower | None:
-    """Return ``x``^``y`` as an exact power, or None if it is irrational. Raises DomainError if there is no real value.
-
-    If y is a/b in lowest terms, the power is rational exactly if |x| is the b-th power of a rational number.
-    """
+    """Return ``x``^``y`` as an exact power, or None if it is irrational. Raises DomainError if it is not real."""
     if y.unscaled == 0:
         return ExactPower(1, 0, 0, 1, 0)
     if x.unscaled == 0:
@@ -89,10 +86,7 @@ def fraction_of(y: RationalLiteral) -> Fraction:
 
 
 def sign_of_power(x: RationalLiteral, y: RationalLiteral) -> int:
-    """Return the sign of ``x``^``y``, 1 or -1, for an ``x`` other than 0.
-
-    Raises DomainError for an even root of a negative ``x``. An odd root of a negative number is real: (-32)^0.2 = -2.
-    """
+    """Return the sign of ``x``^``y``, 1 or -1, for x other than 0. Raises DomainError for an even root of x < 0."""
     if x.unscaled > 0:
         return 1
     if y.exponent >= 0:  # the denominator is odd

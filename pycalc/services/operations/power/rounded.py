@@ -7,10 +7,9 @@ import re
 from pycalc.services.operations.numbers.gmp import int_of
 from pycalc.services.operations.numbers.intervals import Interval, IntervalArithmetic, floor_of, nearest_of, settled
 from pycalc.services.operations.numbers.literals import MAX_LITERAL, RationalLiteral
-from pycalc.services.operations.numbers.texts import PLAIN_FROM, Rounded
+from pycalc.services.operations.numbers.texts import Rounded
 from pycalc.services.operations.power.rational import sign_of_power
 
-_SHORT = 20
 _FORM = re.compile(rb"-?([0-9]+)(?:\.([0-9]+))?(?:e([+-][0-9]+))?")
 _SMALLEST_EXPONENT = -40_000
 
@@ -18,8 +17,7 @@ _SMALLEST_EXPONENT = -40_000
 def rounded_power(x: RationalLiteral, y: RationalLiteral, precision: int) -> Rounded:
     """Return ``x``^``y``, which must be irrational, rounded to the nearest number of ``precision`` digits.
 
-    Both ends of an enclosure of 10^(y·log10|x|) are rounded, at rising working precisions until the results are equal
-    (Ziv). An irrational value is never half-way between two decimals.
+    Both ends of an enclosure of 10^(y·log10|x|) are rounded, at rising precisions until the results are equal (Ziv).
     """
     negative = sign_of_power(x, y) < 0
 
@@ -37,21 +35,10 @@ def rounded_power(x: RationalLiteral, y: RationalLiteral, precision: int) -> Rou
     return settled(attempt, _bits(x, y, precision))
 
 
-def rounded_digits(x: RationalLiteral, y: RationalLiteral, precision: int) -> int:
-    """Return the exact number of digit characters in the rounded value's text, without those of its exponent."""
-    # Fewer digits decide the exponent, unless they give a power of ten.
-    short = min(precision, _SHORT)
-    rounded = rounded_power(x, y, short)
-    if rounded.digits == 10 ** (short - 1) and short < precision:
-        rounded = rounded_power(x, y, precision)
-    return precision - rounded.exponent if PLAIN_FROM <= rounded.exponent < 0 else precision
-
-
 def encloses(x: RationalLiteral, y: RationalLiteral, precision: int, text: bytes) -> bool:
     """Return whether ``text`` is ``x``^``y``, which must be irrational, rounded to ``precision`` digits.
 
-    The absolute values of all numbers that are rounded to ``text`` lie between two bounds. The natural logarithms of
-    these bounds must enclose y·ln|x|. Unlike ``rounded_power``, this needs no exponential function.
+    The natural logarithms of the bounds of all numbers that are rounded to ``text`` must enclose y·ln|x|.
     """
     candidate = _parsed(text, precision)
     if candidate is None or candidate.negative != (sign_of_power(x, y) < 0):
