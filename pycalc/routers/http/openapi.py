@@ -14,7 +14,7 @@ from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
-from pycalc.routers.http.examples import CALCULATED, digits_of, of_answer
+from pycalc.routers.http.examples import CALCULATED, digits_of, example_of
 from pycalc.routers.http.problem_types import responses
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 
@@ -137,13 +137,13 @@ def complete(document: dict[str, Any]) -> None:
     schemas["CalculationRequest"]["properties"]["operation"]["enum"] = list(OPERATIONS)
     for item in document["paths"].values():
         for method, operation in item.items():
-            _complete_operation(method, operation)
+            _complete_operation(method, operation, schemas)
     for schema in _objects(document):
         if schema.get("type") in ("integer", "number"):
             schema.setdefault("format", "int64" if schema["type"] == "integer" else "double")
 
 
-def _complete_operation(method: str, operation: dict[str, Any]) -> None:
+def _complete_operation(method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     name: str = operation["operationId"]
     security, by_status = operation.setdefault("security", []), operation["responses"]
     for status, entry in responses(*_problems(method, operation)).items():
@@ -165,7 +165,7 @@ def _complete_operation(method: str, operation: dict[str, Any]) -> None:
     for status, response in operation["responses"].items():
         for media_type, content in response.get("content", {}).items():
             if media_type == "application/json":
-                content.setdefault("example", of_answer(name, content["schema"]))
+                content.setdefault("example", example_of(name, content["schema"], schemas))
             elif media_type == "text/plain" and name in CALCULATED:
                 content["example"] = digits_of(name)[: 4 if status == "206" else None]  # 206: four digits as a range
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):
