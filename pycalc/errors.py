@@ -13,9 +13,12 @@ The tree::
     ├── Forbidden               forbidden
     │   ├── MissingScope                               carries the scope that the API key lacks
     │   └── WrongPassword                              an authenticated caller gave a wrong password or code
+    ├── BadRequest              bad-request            the request's framing is not valid HTTP, or its body broke off
     ├── NotFound                not-found
+    ├── MethodNotAllowed        method-not-allowed     carries the methods that are allowed
+    ├── RequestTimeout          request-timeout        the request's body came too slowly
     ├── Conflict                conflict               the request contradicts the stored state or a concurrent change
-    ├── PayloadTooLarge         payload-too-large
+    ├── PayloadTooLarge         payload-too-large      carries the limit of a body
     ├── PreconditionFailed      precondition-failed
     ├── UnsupportedMediaType    unsupported-media-type  carries the types that are accepted
     │   └── UnsupportedCoding                          carries the content codings that are accepted
@@ -174,6 +177,30 @@ class NotFound(PycalcError):
     title = "Not found"
 
 
+class BadRequest(PycalcError):
+    """The request's body broke off, or its framing is not valid HTTP."""
+
+    code = "bad-request"
+    title = "The request could not be read"
+
+
+@dataclass(eq=False, repr=False)
+class MethodNotAllowed(PycalcError):
+    """The resource supports only ``methods``."""
+
+    code = "method-not-allowed"
+    title = "Method not allowed"
+
+    methods: tuple[str, ...]
+
+
+class RequestTimeout(PycalcError):
+    """The request's body came too slowly."""
+
+    code = "request-timeout"
+    title = "The request came too slowly"
+
+
 class Conflict(PycalcError):
     """The request contradicts the stored state or a concurrent change. For example, a name is taken."""
 
@@ -181,11 +208,14 @@ class Conflict(PycalcError):
     title = "In conflict with the stored state"
 
 
+@dataclass(eq=False, repr=False)
 class PayloadTooLarge(PycalcError):
-    """The results of a batch are too long together. A request whose body is too large gets the same code."""
+    """The request's body has more than ``limit`` bytes, or the results of a batch are too long together."""
 
     code = "payload-too-large"
     title = "The request is too large"
+
+    limit: int | None = None  # None for the results of a batch
 
 
 class PreconditionFailed(PycalcError):

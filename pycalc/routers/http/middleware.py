@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
 
-from pycalc.errors import Overloaded
+from pycalc.errors import BadRequest, Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.requests import METHODS, REQUEST, RequestContext, context_of
@@ -31,7 +31,7 @@ from pycalc.routers.http.headers import (
 )
 from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
-from pycalc.routers.http.problems import CLIENT_GONE, bad_host, response_to
+from pycalc.routers.http.problems import CLIENT_GONE, response_to
 from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
 from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED
@@ -99,17 +99,17 @@ class Application(FastAPI):
             await send(content)
             return
         route = end_span = None
-        status = 500
+        status, in_framework = 500, False
         try:
             route = self._calculation(scope)
             end_span = resources.tracer.begin(scope)
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if (len(hosts) != 1 or not hosts[0]) and scope.get("http_version") == "1.1":  # Granian adds an empty one
-                status = 400
-                await send_response(bad_host(Request(scope)), scope, receive, send)
-            elif route is not None:
+                raise BadRequest("An HTTP/1.1 request needs exactly one Host field, which names the host: send one.")
+            if route is not None:
                 status = await route.answer(scope, receive, send)
             else:
+                in_framework = True  # which responds to errors itself
                 body = RequestBody(scope, receive, self._body_seconds)
                 sender = ResponseSender(scope, receive, send)
                 try:
@@ -124,7 +124,7 @@ class Application(FastAPI):
             count_cut(resources, scope)
             status = CLIENT_GONE
         except Exception as error:
-            if route is None:
+            if in_framework:
                 raise
             response = await response_to(Request(scope), error)
             status = response.status_code
