@@ -50,7 +50,7 @@ async def disconnected(receive: Receive) -> None:
 
 
 class Client:
-    """A detector of the client's disconnect during one request.
+    """A detector of the client's disconnect during one request, until the end of its ``with`` statement.
 
     A single task calls ``receive`` until the request ends. If its call were cancelled, Granian would report a
     disconnect only at the next call.
@@ -59,6 +59,9 @@ class Client:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._gone: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Client:
+        return self
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of ``work``. If the client disconnects first, cancel ``work`` and raise ClientGone."""
@@ -75,19 +78,15 @@ class Client:
         finally:
             working.cancel()
 
-    def let_go(self) -> None:
-        """Stop waiting for the client's disconnect."""
+    def __exit__(self, *_: object) -> None:
         if self._gone is not None:
             self._gone.cancel()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of ``work``. If the client disconnects first, cancel ``work`` and raise ClientGone."""
-    client = Client(receive)
-    try:
+    with Client(receive) as client:
         return await client.while_there(work)
-    finally:
-        client.let_go()
 
 
 def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
