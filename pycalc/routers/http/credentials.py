@@ -6,10 +6,9 @@ import base64
 import binascii
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import Message, Scope, Send
+from starlette.types import Scope
 
 from pycalc.observability.requests import RequestContext, context_of
-from pycalc.routers.http.headers import NO_STORE
 from pycalc.services.accounts.api_keys import PREFIX
 
 KEY_PREFIX = PREFIX.encode()
@@ -75,15 +74,3 @@ def take_query_key(scope: Scope, context: RequestContext) -> None:
 
 def _decoded(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" "))
-
-
-def never_stored(send: Send) -> Send:
-    """Return a ``send`` that forbids caches to store the response, because its URL contains a key."""
-
-    async def send_unstored(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            others = [field for field in message["headers"] if field[0] != NO_STORE[0]]
-            message = {**message, "headers": [*others, NO_STORE]}
-        await send(message)
-
-    return send_unstored

@@ -62,12 +62,14 @@ def rate_limit_fields(limits: Sequence[LimitState], quotas: LimitMembers = NO_ME
     return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
 
 
-def with_headers(fields: Iterable[Header], send: Send) -> Send:
-    """Return a ``send`` that adds header fields to the response."""
+def with_headers(fields: Sequence[Header], send: Send) -> Send:
+    """Return a ``send`` that adds header fields to the response, in place of those with the same names."""
+    names = {name for name, _ in fields}
 
     async def send_with_fields(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *fields]}
+            others = [field for field in message.get("headers", ()) if field[0] not in names]
+            message = {**message, "headers": [*others, *fields]}
         await send(message)
 
     return send_with_fields

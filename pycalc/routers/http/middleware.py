@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from fastapi import FastAPI, Request
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
+from structlog import get_logger
 
 from pycalc.errors import BadRequest, Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
@@ -20,9 +21,10 @@ from pycalc.observability import requests
 from pycalc.observability.requests import METHODS, REQUEST, RequestContext, context_of
 from pycalc.routers.http.connection import ClientGone, RequestBody
 from pycalc.routers.http.cors import CrossOrigin
-from pycalc.routers.http.credentials import never_stored, take_query_key
+from pycalc.routers.http.credentials import take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import (
+    NO_STORE,
     STRICT_TRANSPORT,
     Header,
     send_response,
@@ -32,7 +34,7 @@ from pycalc.routers.http.headers import (
 from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 from pycalc.routers.http.problems import CLIENT_GONE, response_to
-from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
+from pycalc.routers.http.sending import ClientTooSlow, ResponseSender
 from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED
 
@@ -42,6 +44,8 @@ _UNCONTENDED = 128  # with fewer slots taken, no user can have reached the fair 
 _MOST_FIELD_BYTES = 32 * 1024
 _OVERLOAD = Overloaded(OVERLOADED)
 _OVERLOAD_HEADERS = with_default_headers([(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"retry-after", b"1")])
+
+_log = get_logger(__name__)
 
 
 class Application(FastAPI):
@@ -76,7 +80,7 @@ class Application(FastAPI):
         if scope["query_string"]:
             take_query_key(scope, context)
         if context.query_key is not None:
-            send = never_stored(send)
+            send = with_headers((NO_STORE,), send)  # because caches would store the URL, with its key
         if scope["method"] == "HEAD":
             headers = [field for field in scope["headers"] if field[0] != b"range"]  # RFC 9110 §14.2: for GET only
             scope = {**scope, "method": "GET", "headers": headers}
@@ -121,7 +125,8 @@ class Application(FastAPI):
         except ClientGone:
             status = CLIENT_GONE
         except ClientTooSlow:
-            count_cut(resources, scope)
+            resources.metrics.responses_cut.inc()
+            _log.warning("response cut: the client reads too slowly", route=route_of(scope))
             status = CLIENT_GONE
         except Exception as error:
             if in_framework:

@@ -140,24 +140,21 @@ async def send_text(
     ``etags`` come from ``etags_of``, or are empty for a response without an ETag and ranges. The whole text is
     compressed if the client prefers this, but a range never is. Raises RangeNotSatisfiable for a range beyond the end.
     """
-    etag, *coded = etags or ("",) * (1 + len(CODINGS))
-    text = answer.result.text
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer), *fields]
+    text, digest = answer.result.text, answer.result.facts.sha256
+    part = byte_range(conditions, etags[0] if etags else "", len(text))
+    may_be_coded = part is None and len(text) > SHORTEST_COMPRESSED
+    coding = preferred_coding(conditions.accept_encoding, CODINGS) if may_be_coded else None
+    etag = etags[0 if coding is None else 1 + CODINGS.index(coding)] if etags else ""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer), *fields, *validators(etag)]
     if etags:
         headers.append((b"accept-ranges", b"bytes"))
-    part = byte_range(conditions, etag, len(text))
-    digest = answer.result.facts.sha256
-    whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
-    if part is not None:
-        first, end = part
-        headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
-        return await _send(206, headers, (memoryview(text)[first:end],), None, send)
-    coding = preferred_coding(conditions.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
-    if coding is None:
-        headers += [*validators(etag), *whole]
-    else:
-        headers += validators(coded[CODINGS.index(coding)])
-    return await _send(status, headers, (text,), coding, send, content=conditions.content)
+    if coding is None and digest is not None:
+        headers.append((b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest)))
+    if part is None:
+        return await _send(status, headers, (text,), coding, send, content=conditions.content)
+    first, end = part
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text))))
+    return await _send(206, headers, (memoryview(text)[first:end],), None, send)
 
 
 def validators(etag: str) -> list[Header]:

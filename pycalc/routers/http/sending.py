@@ -9,20 +9,16 @@ from typing import Any
 
 from fastapi import Request, Response
 from starlette.types import Message, Receive, Scope, Send
-from structlog import get_logger
 
 from pycalc.errors import Overloaded
 from pycalc.observability.requests import context_of
-from pycalc.resources.wiring import Resources
-from pycalc.routers.http.deps import key_of, resources_of, route_of
+from pycalc.routers.http.deps import key_of, resources_of
 from pycalc.routers.http.headers import send_response, with_default_headers
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.concurrency import UNCOUNTED_BYTES, ReadingSpeed
 
 # Long responses go to the HTTP server in parts of this size, so that the server buffers only a few parts.
 PART_BYTES = 32 * 1024
-
-_log = get_logger(__name__)
 
 
 class ClientTooSlow(Exception):
@@ -66,12 +62,6 @@ class DeferredResponse(Response):
         return self._respond(scope, receive, send)
 
 
-def count_cut(resources: Resources, scope: Scope) -> None:
-    """Count and log a response that was cut off because its client read too slowly."""
-    resources.metrics.responses_cut.inc()
-    _log.warning("response cut: the client reads too slowly", route=route_of(scope))
-
-
 class ResponseSender:
     """A ``send`` for the framework's responses, which adds header fields, limits memory, and cuts slow clients off.
 
@@ -95,14 +85,10 @@ class ResponseSender:
             self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}
             return
         body: bytes = message.get("body", b"")
-        if len(body) > UNCOUNTED_BYTES and not message.get("more_body"):
-            await self._send_long(body)
-        else:
+        if len(body) <= UNCOUNTED_BYTES or message.get("more_body"):
             await self._send_part(message)
-
-    async def _send_long(self, body: bytes) -> None:
-        resources = resources_of(self._scope)
-        caller = context_of(self._scope).caller
+            return
+        resources, caller = resources_of(self._scope), context_of(self._scope).caller
         key = key_of(self._scope, resources) if caller is None else caller.user_id
         memory = resources.response_memory
         try:
