@@ -80,7 +80,9 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             for rule in rules:
                 await rule.authenticate(request.scope)
-            _require_strict_head(request)
+            query_of(request.scope["query_string"])
+            if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
+                raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
             if endpoint_reads:
                 _require_media_type(request, JSON)
             if not takes_body:
@@ -100,13 +102,6 @@ class StrictRoute(APIRoute):
             return await handle(_ReadRequest(request, read_json(body)) if body else request)
 
         return handle_strictly
-
-
-def _require_strict_head(request: Request) -> None:
-    if query := request.scope["query_string"]:
-        query_of(query)
-    if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
-        raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
 
 
 def query_of(query: bytes) -> dict[str, str]:

@@ -89,22 +89,11 @@ def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
     return found
 
 
-def raw_path_of(scope: Scope) -> bytes:
-    """Return a request's path as the client has sent it, with its escapes."""
-    raw: bytes | None = scope.get("raw_path")
-    return raw or quote(scope["path"]).encode()
-
-
-def path_of(scope: Scope) -> str:
-    """Return a request's path, cut to MAX_ECHO characters, with the escapes that RFC 3986 requires."""
-    path = raw_path_of(scope)[:MAX_ECHO]
-    parts = (unquote_to_bytes(part).decode(errors="replace") for part in _ESCAPED_SLASH.split(path))
-    return "%2F".join(quote(part, safe=_PATH_CHARACTERS) for part in parts) or "/"
-
-
 def instance_of(scope: Scope) -> str:
-    """Return a request's path as a URI reference for ``instance``."""
-    path = path_of(scope)
+    """Return a request's path as a URI reference for ``instance``, cut to MAX_ECHO characters."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    parts = (unquote_to_bytes(part).decode(errors="replace") for part in _ESCAPED_SLASH.split(raw[:MAX_ECHO]))
+    path = "%2F".join(quote(part, safe=_PATH_CHARACTERS) for part in parts) or "/"
     # After two slashes, the first segment would be read as a host (RFC 3986 §4.2).
     return "/." + path if path.startswith("//") else path
 

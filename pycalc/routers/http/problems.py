@@ -23,7 +23,7 @@ from pycalc.routers.http.connection import ClientGone
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
 from pycalc.routers.http.deps import resources_of, route_of
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.problem_types import MAX_ECHO, STATUS, instance_of, path_of, problem_body, raw_path_of
+from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
 
@@ -75,8 +75,13 @@ async def response_to(request: Request, error: Exception) -> Response:
     scope = request.scope
     if isinstance(error, RequestValidationError):
         error = invalid_input(error.errors())
-    elif isinstance(error, HTTPException) and error.status_code in (404, 405):
-        error = _not_found(request) if error.status_code == 404 else _not_allowed(request)
+    elif isinstance(error, HTTPException) and error.status_code == 404:
+        error = errors.NotFound("There is no such path.")
+    elif isinstance(error, HTTPException) and error.status_code == 405:
+        known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        methods = tuple(method for method in known if _is_allowed(request, method))
+        detail = "The path does not support this method; Allow lists the methods that it supports."
+        error = errors.MethodNotAllowed(detail, methods)
     elif not isinstance(error, errors.PycalcError):
         _log.error("unexpected error", path=request.url.path, exc_info=error)
         error = errors.PycalcError("")
@@ -92,26 +97,10 @@ async def response_to(request: Request, error: Exception) -> Response:
     return response
 
 
-def _matches(request: Request, path: str, method: str) -> set[Match]:
-    """Return how routes match a path and a method: fully, partially, or both. No match gives an empty set."""
-    scope = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
-    return {route.matches(scope)[0] for route in request.app.routes} - {Match.NONE}
-
-
-def _not_found(request: Request) -> errors.NotFound:
-    detail, asked = "There is no such path.", path_of(request.scope)
-    without_empty_segments = "/" + "/".join(filter(None, asked.split("/")))
-    whole = len(raw_path_of(request.scope)) <= MAX_ECHO
-    if whole and asked != without_empty_segments and _matches(request, without_empty_segments, "GET"):
-        detail += f" Did you mean {without_empty_segments}?"
-    return errors.NotFound(detail)
-
-
-def _not_allowed(request: Request) -> errors.MethodNotAllowed:
-    path, known = request.scope["path"], ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-    allowed = [each for each in known if Match.FULL in _matches(request, path, "GET" if each == "HEAD" else each)]
-    detail = "The path does not support this method; Allow lists the methods that it supports."
-    return errors.MethodNotAllowed(detail, tuple(allowed))
+def _is_allowed(request: Request, method: str) -> bool:
+    method = "GET" if method == "HEAD" else method
+    scope = {"type": "http", "path": request.scope["path"], "root_path": "", "headers": [], "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
