@@ -44,18 +44,20 @@ async def export_response(
     """
     first = await anext(pages)
     coding = preferred_coding(conditions_of(scope).accept_encoding, CODINGS)
-    fields = [
-        (b"content-type", f"{media_type}{layout.parameters}".encode()),
-        (b"content-disposition", f'attachment; filename="{name}.{layout.extension}"'.encode()),
-        *((key.lower().encode(), value.encode()) for key, value in VARY.items()),
-    ]
-    return DeferredResponse(partial(send_export, first, pages, fields, coding))
+    fields = {
+        "Content-Type": f"{media_type}{layout.parameters}",
+        "Content-Disposition": f'attachment; filename="{name}.{layout.extension}"',
+        **VARY,
+        **({} if coding is None else {"Content-Encoding": coding}),
+    }
+    headers = [(key.lower().encode(), value.encode()) for key, value in fields.items()]
+    return DeferredResponse(partial(send_export, first, pages, headers, coding))
 
 
 async def send_export(
     first: bytes,
     rest: AsyncGenerator[bytes, None],
-    fields: Sequence[Header],
+    headers: Sequence[Header],
     coding: str | None,
     scope: Scope,
     receive: Receive,
@@ -66,7 +68,6 @@ async def send_export(
     After an error, or if the client reads too slowly, the last chunk is not sent, so that the client notices.
     """
     stream = None if coding is None else TextStream(coding)
-    headers = [*fields] if coding is None else [*fields, (b"content-encoding", coding.encode())]
 
     async def send_pages() -> None:
         page, last = first, b""

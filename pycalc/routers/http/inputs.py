@@ -158,7 +158,13 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
     """Handle an OAuth2 form. Turn errors of input and credentials into OAuth2 errors with status 400."""
     code = "invalid_request"  # an error code (RFC 6749 section 5.2)
     try:
-        fields = _form_fields(body)
+        try:
+            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            raise InvalidInput(f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            raise InvalidInput("A parameter is given more than once: send each one once.")
         given = fields.get("grant_type") or ("password" if grant == "password" else "")
         if not given:
             raise InvalidInput(f"grant_type is missing: send grant_type={grant}.")
@@ -178,15 +184,3 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
     except InvalidInput as error:
         description = error.detail
     return JSONResponse({"error": code, "error_description": description}, 400)
-
-
-def _form_fields(body: bytes) -> dict[str, str]:
-    """Return the fields of a form. Raises InvalidInput for other bodies, and for repeated fields."""
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        raise InvalidInput(f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise InvalidInput("A parameter is given more than once: send each one once.")
-    return fields

@@ -98,9 +98,8 @@ class Application(FastAPI):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, resources = context_of(scope), resources_of(scope)
         if not context.admitted and (refused := self._admit(scope, context)) is not None:
-            start, content = refused
-            await send(start)
-            await send(content)
+            await send(refused[0])
+            await send(refused[1])
             return
         route = end_span = None
         status, in_framework = 500, False
@@ -144,25 +143,18 @@ class Application(FastAPI):
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
         """Return the response that refuses a request, or None to admit the request.
 
-        A request is refused if the values of its header fields have more than _MOST_FIELD_BYTES. A calculation by GET
-        or HEAD takes a calculation slot, and is refused if none is free. The slot is stored in the request's context.
-        For a cross-origin request, ``_respond`` takes the slot instead. HttpServer calls this in its own thread, so
-        that a refusal costs the event loop nothing (ADR 18).
+        Header fields of more than _MOST_FIELD_BYTES are refused, and calculations by GET or HEAD for which no slot is
+        free. HttpServer calls this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
         """
         if sum([len(value) for _, value in scope["headers"]]) > _MOST_FIELD_BYTES:
             resources_of(scope).metrics.requests.labels("(none)", _counted_method(scope), "431").inc()
-            refused: tuple[Message, Message] | None = _response(431, with_default_headers(()))
-        elif self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
+            return _refused(scope, 431, with_default_headers(()))
+        if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check instead, so that ``self._cors`` adds its fields to a refusal
-        else:
-            context = scope[REQUEST] = RequestContext()
-            if scope["query_string"]:
-                take_query_key(scope, context)  # so that an API key in the query identifies the user
-            refused = self._admit(scope, context)
-        if refused is None or not _by_https(scope):
-            return refused
-        start, body = refused
-        return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
+        context = scope[REQUEST] = RequestContext()
+        if scope["query_string"]:
+            take_query_key(scope, context)  # so that an API key in the query identifies the user
+        return self._admit(scope, context)
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
         """Return a response that refuses the request and count the refusal, or admit the request and return None."""
@@ -180,14 +172,10 @@ class Application(FastAPI):
         resources.metrics.requests_refused.labels("overload").inc()
         resources.metrics.requests.labels(route.path_format, "GET", "503").inc()
         content = to_json(problem_body(_OVERLOAD, instance_of(scope))) if scope["method"] == "GET" else b""
-        return _response(STATUS[_OVERLOAD.code], _OVERLOAD_HEADERS, content)
+        return _refused(scope, STATUS[_OVERLOAD.code], _OVERLOAD_HEADERS, content)
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return the calculation route of a request, or None for other requests.
-
-        Put the route and its operands into the scope. If a path with an escaped slash does not match its operation's
-        route, put the path with its escapes into the scope, so that the router does not read the slash as a separator.
-        """
+        """Return the calculation route of a request, and put it and its operands into the scope; None for others."""
         if scope["method"] != "GET":
             return None
         path: str = scope["path"]
@@ -199,20 +187,19 @@ class Application(FastAPI):
         escaped = b"%2f" in raw or b"%2F" in raw
         matched = route.path_regex.match(raw.decode("latin-1") if escaped else path)
         if not matched:
-            if escaped:
+            if escaped:  # so that the router does not read the escaped slash as a separator
                 scope["path"] = raw.decode("latin-1")
             return None
         operands = matched.groupdict()
-        if escaped:
-            operands = {name: unquote(value) for name, value in operands.items()}
         scope["route"] = route
-        scope["path_params"] = operands
+        scope["path_params"] = {name: unquote(value) for name, value in operands.items()} if escaped else operands
         return route
 
 
-def _response(status: int, headers: Iterable[Header], content: bytes = b"") -> tuple[Message, Message]:
+def _refused(scope: Scope, status: int, headers: Iterable[Header], content: bytes = b"") -> tuple[Message, Message]:
     """Return a response as two new messages, because CORSMiddleware changes the messages that it sends."""
-    start = {"type": "http.response.start", "status": status, "headers": [*headers]}
+    strict = [STRICT_TRANSPORT] if _by_https(scope) else []
+    start = {"type": "http.response.start", "status": status, "headers": [*headers, *strict]}
     return start, {"type": "http.response.body", "body": content}
 
 

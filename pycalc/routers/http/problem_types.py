@@ -43,8 +43,7 @@ MAX_ERRORS = 20  # listed in a response; a body may have hundreds
 MAX_ECHO = 1024  # characters of a path or a field's name that a response repeats
 MEANING: Mapping[str, str] = {
     "bad-request": "The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host.",
-    "validation-error": "A part of the request is malformed, missing, unknown or repeated, or its value is not "
-    "accepted; `errors` says where.",
+    "validation-error": "A part of the request is missing, unknown, repeated or not accepted; `errors` says where.",
     "domain-error": "The operation has no value for these operands; in an expression, `errors` says where.",
     "result-too-large": "The result has more digits than are written out: `digits`, `limit`, `leading`, `trailing`.",
     "precondition-failed": "`If-Match` names no current ETag of what was asked for; nothing was done or recorded.",
@@ -60,8 +59,7 @@ MEANING: Mapping[str, str] = {
     "unsupported-media-type": "The body is of a type that the route does not take; `Accept` lists what to send.",
     "rate-limited": "Too many requests; `Retry-After` says when to come back.",
     "quota-exceeded": "Too little of `quota` is left: `limit`, `used`, `resets_at`. Nothing was recorded.",
-    "computation-timeout": "The computation was stopped at its deadline or memory limit. `found` has the prime factors "
-    "found by then.",
+    "computation-timeout": "Stopped at a limit of time or memory; `found` has the prime factors found by then.",
     "overloaded": "A bounded queue or the memory is full; `Retry-After` says when to come back.",
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
     "internal-error": "A fault of the service. Tell the operator, whose log has the details.",
