@@ -109,11 +109,10 @@ async def posted(
     *,
     created: bool = False,
 ) -> Response:
-    """Return the response to a POST whose body is a calculation, which the caller's rate limits count.
+    """Return the response to a POST whose body is a calculation, which ``read`` returns.
 
-    ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
-    the JSON pointers to operands in errors begin with ``/input``. Raises InvalidInput, RateLimited, Overloaded, and the
-    errors of RequestBody.
+    If ``created`` is set, the status is 201, and the JSON pointers to operands in errors begin with ``/input``. Raises
+    RateLimited, Overloaded, and the errors of ``read`` and of RequestBody.
     """
     await require_remaining(caller, resources)
     with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
@@ -145,10 +144,7 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_remaining(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up. Call this before reading a request's body.
-
-    This may count a block of calculations in advance, but uses up no calculation; ``spend`` does.
-    """
+    """Raise RateLimited if one of the caller's rate limits is used up. Call this before reading a request's body."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)
 
@@ -213,11 +209,9 @@ async def _calculate_once(
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
-    """Return the Plan of a calculation, which has its parsed operands and its estimated cost.
+    """Return the plan of a calculation. Release the request's slot if a worker process makes the plan or the result.
 
-    The request's calculation slot is released if a worker process has to create the plan or to compute the result.
-    Raises the errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects. If ``client`` is None,
-    disconnects are not detected here.
+    Raises the errors of ``Calculator.plan``, and ClientGone if ``client``, unless it is None, disconnects.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)
@@ -239,8 +233,7 @@ async def respond(
     """Calculate, send the response and return its status.
 
     Memory for a long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
-    Overloaded, and the errors of the calculation. Raises ClientGone if the client disconnects, and ClientTooSlow if it
-    reads a long result too slowly.
+    Overloaded, ClientGone, ClientTooSlow, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
     calculate, digits, seconds, text, etags, created = pending
@@ -278,9 +271,8 @@ async def recorded_answer(
 ) -> PendingAnswer:
     """Return a PendingAnswer that has the digits of a recorded calculation.
 
-    ``asked`` is the calculation's original request, if it is known. Digits that ``row`` lacks come from the cache, or
-    are computed from ``asked``. Raises the errors of ``plan_of`` unless ``asked`` is None, among them ClientGone if
-    ``client`` disconnects. If ``client`` is None, disconnects are not detected here.
+    Digits that ``row`` lacks come from the cache or, if it is known, from the original request, ``asked``. Raises the
+    errors of ``plan_of``.
     """
     resources = resources_of(scope)
     plan = None if asked is None else await plan_of(scope, caller, asked, client)

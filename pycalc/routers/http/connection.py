@@ -52,8 +52,7 @@ async def disconnected(receive: Receive) -> None:
 class Client:
     """A detector of the client's disconnect during one request, until the end of its ``with`` statement.
 
-    A single task calls ``receive`` until the request ends. If its call were cancelled, Granian would report a
-    disconnect only at the next call.
+    A single task calls ``receive``: after a cancelled call, Granian reports a disconnect only at the next call.
     """
 
     def __init__(self, receive: Receive) -> None:

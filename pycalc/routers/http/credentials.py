@@ -46,11 +46,9 @@ def _only_key(token: bytes) -> bytes:
 def take_query_key(scope: Scope, context: RequestContext) -> None:
     """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
-    The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If the
-    parameter ``key`` is repeated, its values are removed, and the context gets an empty key, which is never valid.
-
-    A query with too many parameters is shortened, because reading thousands would block the event loop. Enough of them
-    are left for the routes to refuse the query.
+    The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If ``key`` is
+    repeated, the context gets an empty key, which is never valid. A query with too many parameters is shortened,
+    because reading thousands would block the event loop; enough are left for the routes to refuse it.
     """
     query: bytes = scope["query_string"]
     most = MOST_PARAMETERS + 2  # even without ``key``, more than MOST_PARAMETERS are left

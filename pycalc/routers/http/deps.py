@@ -56,10 +56,9 @@ def route_of(scope: Scope) -> str | None:
 async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
     """Authenticate a request and return the caller, who must have ``right`` unless it is None.
 
-    Raises Unauthorized without a valid token or key. Raises Forbidden if the caller lacks the right, and if the key
-    must not be sent in a URL. Without ``enrolling``, raises Forbidden for an admin who must enrol a second factor.
-    Raises InvalidInput for two credentials, Overloaded if too many keys are being looked up, and StoreUnavailable if
-    the database does not answer.
+    Raises Unauthorized without a valid token or key, and InvalidInput for two credentials. Raises Forbidden if the
+    caller lacks the right, if the key must not be sent in a URL and, without ``enrolling``, for an admin who must enrol
+    a second factor. Raises Overloaded if too many keys are being looked up, and StoreUnavailable.
     """
     token = token_of(scope)
     if not token:

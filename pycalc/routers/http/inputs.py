@@ -63,9 +63,8 @@ class StrictQuery(BaseModel):
 class StrictRoute(APIRoute):
     """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of unaccepted types.
 
-    It also refuses forms from pages of unknown origins, and an If-Match with an ETag on methods other than GET, because
-    resources that can be changed have no ETag. Before all this it authenticates the caller, so that a request without
-    valid credentials is always a 401, and its body is not read.
+    It also refuses forms from pages of unknown origins, and an If-Match with an ETag on methods other than GET. First
+    it authenticates the caller, so that a request without valid credentials is a 401, and its body is not read.
     """
 
     def get_route_handler(self) -> _Handler:

@@ -48,8 +48,7 @@ def accept_of(form: str, *, summary: bool) -> str:
 def etags_of(name: str, key: bytes) -> tuple[str, ...]:
     """Return the strong ETags of a result's bare digits: uncompressed, and in each of CODINGS.
 
-    Results never change, so an ETag is made from the result's ``name``, without computing the result. The ETag is an
-    HMAC with the secret ``key``, so that only a client that has received the result's headers knows it.
+    An ETag is an HMAC of the result's ``name`` with the secret ``key``, so that only recipients of the result know it.
     """
     tag = base64.urlsafe_b64encode(hmac.digest(key, name.encode(), sha256)[:18]).decode()
     return f'"{tag}"', *(f'"{tag}-{coding}"' for coding in CODINGS)
@@ -103,8 +102,7 @@ def batch_response(
 ) -> Response:
     """Return a response with the JSON in ``pieces``, and with ``fields`` as additional header fields.
 
-    Long texts are sent in slices, and never copied as a whole. ``reservations`` are released once the response has been
-    sent or has failed, or the client has disconnected.
+    ``reservations`` are released once the response has been sent or has failed, or the client has disconnected.
     """
 
     async def send_batch(_: Scope, receive: Receive, send: Send) -> None:
@@ -118,8 +116,7 @@ def batch_response(
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
     """Return the bytes before and after the result's text in the JSON of a calculation.
 
-    Only the members ``id``, ``cached`` and ``elapsed_ms`` are encoded for each response. The rest is encoded once and
-    cached with the result, because encoding a long result again would copy megabytes.
+    The other members are encoded once and cached with the result, because encoding a long result copies megabytes.
     """
     cached = b"true" if answer.cached else b"false"
     before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
@@ -137,8 +134,8 @@ async def send_text(
 ) -> int:
     """Send the bare digits, or a range of them, and return the status. ``fields`` are additional header fields.
 
-    ``etags`` come from ``etags_of``, or are empty for a response without an ETag and ranges. The whole text is
-    compressed if the client prefers this, but a range never is. Raises RangeNotSatisfiable for a range beyond the end.
+    ``etags`` come from ``etags_of``, or are empty for a response without an ETag and ranges. A range is never
+    compressed. Raises RangeNotSatisfiable for a range beyond the end.
     """
     text, digest = answer.result.text, answer.result.facts.sha256
     part = byte_range(conditions, etags[0] if etags else "", len(text))

@@ -28,9 +28,8 @@ class ClientTooSlow(Exception):
 def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
     """Return a ``send`` that raises ClientTooSlow if the client reads a response's parts too slowly.
 
-    The client may take ``reading_speed.seconds``, and one second more for every ``reading_speed.rate`` bytes. Only the
-    time during which ``send`` waits for the client counts. While there is nothing to send, for example between events,
-    the client's remaining time grows again, up to ``reading_speed.seconds``.
+    The client may take ``reading_speed.seconds``, and one second more for every ``reading_speed.rate`` bytes. Only
+    waits for the client count. While there is nothing to send, its time grows again, up to ``reading_speed.seconds``.
     """
     left, ended = reading_speed.seconds, monotonic()
 
@@ -65,9 +64,8 @@ class DeferredResponse(Response):
 class ResponseSender:
     """A ``send`` for the framework's responses, which adds header fields, limits memory, and cuts slow clients off.
 
-    A body that comes in one message and has more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has
-    no room for the response to a GET, an error with status 503 is sent instead. Responses to other methods are always
-    sent, because a 503 would say that nothing was done. Shorter bodies and streams are not counted.
+    A body of more than UNCOUNTED_BYTES in one message counts towards the memory limit. Without room for it, a GET gets
+    a 503 instead. Responses to other methods are always sent, because a 503 would say that nothing was done.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
