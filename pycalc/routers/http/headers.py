@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from starlette.datastructures import URL
-from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
 from pycalc.errors import LimitState
 from pycalc.models.limits import NO_MEMBERS, LimitMembers, limit_members
@@ -37,12 +36,6 @@ def with_default_headers(headers: Iterable[Header]) -> list[Header]:
     present = list(headers)
     names = {name for name, _ in present}
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
-
-
-async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a response, after adding missing default header fields."""
-    response.raw_headers = with_default_headers(response.raw_headers)
-    await response(scope, receive, send)
 
 
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:

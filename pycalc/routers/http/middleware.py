@@ -27,7 +27,6 @@ from pycalc.routers.http.headers import (
     NO_STORE,
     STRICT_TRANSPORT,
     Header,
-    send_response,
     with_default_headers,
     with_headers,
 )
@@ -132,7 +131,7 @@ class Application(FastAPI):
                 raise
             response = await response_to(Request(scope), error)
             status = response.status_code
-            await send_response(response, scope, receive, send)
+            await response(scope, receive, send)
         finally:
             context.release_slot()
             seconds = perf_counter() - context.arrived

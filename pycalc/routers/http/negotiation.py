@@ -41,9 +41,8 @@ def conditions_of(scope: Scope) -> RequestConditions:
         if name in _FIELDS:
             field, text = _FIELDS[name], value.decode("latin-1")
             found[field] = f"{found[field]}, {text}" if field in found else text
-    if not context_of(scope).content_wanted:
-        return RequestConditions(**found, content=False)
-    return RequestConditions(**found) if found else _NONE
+    content = context_of(scope).content_wanted
+    return RequestConditions(**found, content=content) if found or not content else _NONE
 
 
 def preferred(header: str, offered: Sequence[str]) -> str | None:

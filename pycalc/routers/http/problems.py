@@ -22,7 +22,7 @@ from pycalc.observability.requests import context_of, header, request_id_of
 from pycalc.routers.http.connection import ClientGone
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
 from pycalc.routers.http.deps import resources_of, route_of
-from pycalc.routers.http.headers import rate_limit_fields
+from pycalc.routers.http.headers import rate_limit_fields, with_default_headers
 from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
@@ -93,7 +93,7 @@ async def response_to(request: Request, error: Exception) -> Response:
     limits = error.limits if isinstance(error, errors.RateLimited) else context_of(scope).limits
     if isinstance(error, errors.QuotaExceeded):
         limits = (*limits, error.quota)
-    response.raw_headers += rate_limit_fields(limits)
+    response.raw_headers = with_default_headers([*response.raw_headers, *rate_limit_fields(limits)])
     return response
 
 

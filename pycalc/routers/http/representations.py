@@ -59,15 +59,13 @@ def measure_of(conditions: RequestConditions, etags: Sequence[str], *, unchanged
 
     For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded.
     """
-    ranged = bool(etags and conditions.range) and not unchanged
-    if not (unchanged or ranged) and conditions.content:
+    empty = unchanged or not conditions.content
+    if not empty and not (etags and conditions.range):
         return None
 
     def measure(result: Result) -> int:
-        found = byte_range(conditions, etags[0], len(result.text)) if ranged else None
-        if unchanged or not conditions.content:
-            return 0
-        return len(result.text) if found is None else found[1] - found[0]
+        first, end = (0, 0) if empty else byte_range(conditions, etags[0], len(result.text)) or (0, len(result.text))
+        return end - first
 
     return measure
 
@@ -190,15 +188,11 @@ async def _send(
     if coding is None and status != 304:
         headers = [*headers, (b"content-length", b"%d" % length)]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *SECURITY_HEADERS]})
-    if not content:
-        await send({"type": "http.response.body", "body": b""})
-        return status
-    if length <= WHOLE:
-        await send({"type": "http.response.body", "body": b"".join(pieces)})
-        return status
-    for part in _slices(pieces) if coding is None else _compressed(pieces, coding):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    whole = length <= WHOLE
+    if content and not whole:
+        for part in _slices(pieces) if coding is None else _compressed(pieces, coding):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"".join(pieces) if content and whole else b""})
     return status
 
 

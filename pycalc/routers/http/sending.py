@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.errors import Overloaded
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.deps import key_of, resources_of
-from pycalc.routers.http.headers import send_response, with_default_headers
+from pycalc.routers.http.headers import with_default_headers
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.concurrency import UNCOUNTED_BYTES, ReadingSpeed
 
@@ -94,7 +94,7 @@ class ResponseSender:
         except Overloaded as error:
             response = await response_to(Request(self._scope), error)
             self.status, self._head = response.status_code, None
-            await send_response(response, self._scope, self._receive, self._send)
+            await response(self._scope, self._receive, self._send)
             return
         with slot:
             for start in range(0, len(body), PART_BYTES):
