@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from random import uniform
-from time import monotonic
 from typing import Any, TypeVar
 
 from starlette.types import Message, Receive, Scope
@@ -112,16 +111,11 @@ class RequestBody:
     A call raises PayloadTooLarge, BadRequest for a body that ends early, or RequestTimeout.
     """
 
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        seconds: float = BODY_SECONDS,  # and 1 s more for every BODY_BYTES_A_SECOND bytes
-        clock: Callable[[], float] = monotonic,  # monotonic seconds
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, seconds: float = BODY_SECONDS) -> None:
+        """Limit the time to ``seconds``, and 1 s more for every BODY_BYTES_A_SECOND bytes."""
         self._scope = scope
         self._receive = receive
-        self._clock = clock
+        self._clock = asyncio.get_running_loop().time
         self._grace_until = self._clock() + _GRACE_SECONDS
         self._deadline = self._clock() + seconds
         self._size = 0
@@ -142,7 +136,7 @@ class RequestBody:
             await asyncio.sleep(min(pause, left))
         began = self._clock()
         try:
-            async with asyncio.timeout(max(0.0, self._deadline - began)):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             raise RequestTimeout(BODY_TOO_SLOW) from None
