@@ -178,7 +178,7 @@ class NotFound(PycalcError):
 
 
 class BadRequest(PycalcError):
-    """The request's body broke off, or its framing is not valid HTTP."""
+    """The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host."""
 
     code = "bad-request"
     title = "The request could not be read"
