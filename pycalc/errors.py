@@ -13,9 +13,12 @@ The tree::
     ├── Forbidden               forbidden
     │   ├── MissingScope                               carries the scope that the API key lacks
     │   └── WrongPassword                              an authenticated caller gave a wrong password or code
+    ├── BadRequest              bad-request            the request's framing is not valid HTTP, or its body broke off
     ├── NotFound                not-found
+    ├── MethodNotAllowed        method-not-allowed     carries the methods that are allowed
+    ├── RequestTimeout          request-timeout        the request's body came too slowly
     ├── Conflict                conflict               the request contradicts the stored state or a concurrent change
-    ├── PayloadTooLarge         payload-too-large
+    ├── PayloadTooLarge         payload-too-large      carries the limit of a body
     ├── PreconditionFailed      precondition-failed
     ├── UnsupportedMediaType    unsupported-media-type  carries the types that are accepted
     │   └── UnsupportedCoding                          carries the content codings that are accepted
@@ -156,12 +159,28 @@ class NotFound(PycalcError, code="not-found", title="Not found"):
     """The resource does not exist, or the caller may not know of it."""
 
 
+class BadRequest(PycalcError, code="bad-request", title="The request could not be read"):
+    """The request's body broke off, its framing is not valid HTTP, or it has not exactly one Host."""
+
+
+class MethodNotAllowed(PycalcError, code="method-not-allowed", title="Method not allowed"):
+    """The resource supports only ``methods``."""
+
+    methods: tuple[str, ...]
+
+
+class RequestTimeout(PycalcError, code="request-timeout", title="The request came too slowly"):
+    """The request's body came too slowly."""
+
+
 class Conflict(PycalcError, code="conflict", title="In conflict with the stored state"):
     """The request contradicts the stored state or a concurrent change. For example, a name is taken."""
 
 
 class PayloadTooLarge(PycalcError, code="payload-too-large", title="The request is too large"):
-    """The results of a batch are too long together. A request whose body is too large gets the same code."""
+    """The request's body has more than ``limit`` bytes, or the results of a batch are too long together."""
+
+    limit: int | None = None  # None for the results of a batch
 
 
 class PreconditionFailed(PycalcError, code="precondition-failed", title="The condition of If-Match does not hold"):

@@ -30,11 +30,10 @@ from pycalc.models.results import Result
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.history import ROW_BYTES, HistoryQuery
-from pycalc.routers.http.calculations import plan_of, spend
+from pycalc.routers.http.calculations import plan_of, recorded_answer, spend
 from pycalc.routers.http.deps import id_in_path, resources_of
 from pycalc.routers.http.problem_types import STATUS
 from pycalc.routers.http.problems import AUDITED, audit_refusal, invalid_input
-from pycalc.routers.http.recorded import recorded_answer
 from pycalc.services.accounts.authorization import require_right
 from pycalc.services.calculations.batch import BATCH_ITEM_BYTES
 from pycalc.services.calculations.calculator import Answer

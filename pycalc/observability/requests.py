@@ -50,6 +50,7 @@ class RequestContext:
     origin_allowed: bool = False  # whether the request is from a page of an origin that PYCALC_CORS_ORIGINS names
     caller: Principal | None = None
     limits: tuple[LimitState, ...] = ()  # the caller's rate limits after this request
+    fields: tuple[tuple[bytes, bytes], ...] = ()  # more header fields of the response to a calculation
     tried: str | None = None  # the user name of an attempted login, for the audit log
     cache_late: bool = False  # the shared cache was late once, so this request does not wait for it again
     request_id: str | None = None

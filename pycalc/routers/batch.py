@@ -16,7 +16,7 @@ from pycalc.routers.http.calculations import require_remaining, spend
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import CalculateDep, ResourcesDep
 from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, key_name, keyed_request
+from pycalc.routers.http.idempotency import IN_USE, PARAMETER, REPLAYED, once, request_key
 from pycalc.routers.http.inputs import StrictRoute
 from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problem_types import problem_body, responses
@@ -46,28 +46,26 @@ async def batch(request: Request, caller: CalculateDep, resources: ResourcesDep)
 
     The answers are in the order of the operations. Each is a calculation, a summary or an RFC 9457 problem.
     """
-    name = key_name(request)
     resources.batches.slots.require_free(1)
     await require_remaining(caller, resources)
     with resources.long_bodies.acquire(caller.user_id):
         body = await request.body()
         requests = read_batch(body)
-    keyed = None if name is None else await keyed_request(request, caller, name, body)
+    key = await request_key(request, caller, body)
     with ExitStack() as reservations:
         # The operands are in memory three times: in the body, in the requests, and in the answers.
         size = 3 * len(body) + BATCH_ITEM_BYTES * len(requests)
         reservations.enter_context(resources.response_memory.acquire(caller.user_id, size))
         await spend(request.scope, caller, resources, len(requests))
         calculate = partial(resources.batches.calculate, caller, requests, reservations)
-        if keyed is None:
+        if key is None:
             work = calculate()
         else:
             again = partial(resources.batches.answer_again, caller, requests, reservations)
-            work = keyed.once(partial(calculate, (keyed.key, _problem)), again)
+            work = once(request.scope, key, partial(calculate, (key, _problem)), again)
         answers = await while_connected(request.receive, work)
-        fields = rate_limit_fields(context_of(request.scope).limits, resources.quotas.members(caller))
-        if keyed is not None:
-            fields += keyed.fields
+        context = context_of(request.scope)
+        fields = [*context.fields, *rate_limit_fields(context.limits, resources.quotas.members(caller))]
         return batch_response(_json(answers), fields, resources.computer.scheduler, reservations.pop_all())
 
 

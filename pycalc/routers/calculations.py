@@ -13,10 +13,11 @@ from pycalc.routers.http.calculations import (
     CALCULATION_PROBLEMS,
     POSTED_RESPONSE,
     TEXT_RESPONSES,
-    calculated_response,
     posted,
+    recorded_answer,
     respond,
     spend,
+    take_slot,
 )
 from pycalc.routers.http.connection import Client, max_body
 from pycalc.routers.http.deps import CalculateDep, HistoryReadDep, IdInPath, ResourcesDep, id_in_path
@@ -25,7 +26,7 @@ from pycalc.routers.http.inputs import JSON, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of
 from pycalc.routers.http.openapi import headers, json_body
 from pycalc.routers.http.problem_types import responses
-from pycalc.routers.http.recorded import recorded_answer
+from pycalc.routers.http.sending import DeferredResponse
 from pycalc.services.calculations.requests import read_calculation, recorded_request
 from pycalc.services.operations import OPERATIONS
 
@@ -92,11 +93,9 @@ async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, res
     await spend(request.scope, caller, resources)
 
     async def send_digits(scope: Scope, receive: Receive, send: Send) -> None:
-        client = Client(receive)
-        try:
+        take_slot(scope, caller)
+        with Client(receive) as client:
             pending = await recorded_answer(scope, caller, row, asked, client)
             await respond(scope, caller, client, conditions_of(scope), pending, send)
-        finally:
-            client.let_go()
 
-    return calculated_response(caller, send_digits)
+    return DeferredResponse(send_digits)

@@ -35,11 +35,10 @@ async def done() -> int:
 async def test_one_receive_call_serves_all_work_for_a_client() -> None:
     """All work for a client shares one ``receive`` call, because a cancelled call would look like a disconnect."""
     server = Server()
-    client = Client(server.receive)
-    for _ in range(3):
-        assert await client.while_there(done()) == 7
-    assert [question.cancelled() for question in server.questions] == [False]
-    client.let_go()
+    with Client(server.receive) as client:
+        for _ in range(3):
+            assert await client.while_there(done()) == 7
+        assert [question.cancelled() for question in server.questions] == [False]
     await asyncio.sleep(0)
     assert [question.cancelled() for question in server.questions] == [True]
 

@@ -31,6 +31,7 @@ ARGUMENTS: dict[str, Any] = {
     "reason": "the driver's words",
     "found": "[]",
     "accepted": ("application/json",),
+    "methods": ("GET",),
     "ids": frozenset({bytes(16)}),
     "refused": {bytes(16): "too large"},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from types import SimpleNamespace
 
 import pytest
 from starlette.types import Message
@@ -12,7 +13,7 @@ from pycalc.errors import PycalcError, StoreUnavailable, Unauthorized
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import REQUEST, RequestContext
 from pycalc.routers.http.connection import ClientGone
-from pycalc.routers.http.exports import ExportResponse
+from pycalc.routers.http.exports import send_export
 from pycalc.routers.http.sending import ClientTooSlow, in_time
 from pycalc.services.limits.concurrency import ReadingSpeed
 from tests.harness.virtual_time import in_virtual_time, now
@@ -21,6 +22,7 @@ from tests.harness.waiting import until
 pytestmark = pytest.mark.anyio
 
 LAST = {"type": "http.response.body", "body": b""}
+FIELDS = [(b"content-type", b"text/csv")]
 
 
 class Pages:
@@ -69,10 +71,12 @@ class Client:
 
 async def answered(client: Client, pages: Pages, metrics: Metrics, *, content_wanted: bool = True) -> None:
     """Send an export to a client."""
-    response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, metrics)
-    await response(
-        {"type": "http", REQUEST: RequestContext(content_wanted=content_wanted)}, client.receive, client.send
-    )
+    scope = {
+        "type": "http",
+        REQUEST: RequestContext(content_wanted=content_wanted),
+        "state": {"resources": SimpleNamespace(metrics=metrics)},
+    }
+    await send_export(b"first\n", pages.rest(), FIELDS, None, scope, client.receive, client.send)
 
 
 async def test_a_whole_export_is_ended() -> None:
@@ -112,11 +116,9 @@ async def test_a_reader_that_stops_is_given_up() -> None:
     """If a client does not read a part in time, the export ends with ClientTooSlow, which the application counts."""
     began = now()
     client, pages = Client(reads=1), Pages(b"second\n", b"third\n")
-    response = ExportResponse(b"first\n", pages.rest(), {"Content-Type": "text/csv"}, Metrics())
+    client.send = in_time(client.send, ReadingSpeed(30, 1_000))  # type: ignore[assignment,method-assign]
     with pytest.raises(ClientTooSlow):
-        await response(
-            {"type": "http", REQUEST: RequestContext()}, client.receive, in_time(client.send, ReadingSpeed(30, 1_000))
-        )
+        await answered(client, pages, Metrics())
     assert now() - began == pytest.approx(30)
     assert client.body == b"first\n"
     assert pages.closed

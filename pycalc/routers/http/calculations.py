@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from fastapi import Request, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import InvalidInput, PreconditionFailed
 from pycalc.models.auth import Principal
+from pycalc.models.history import HistoryRow
+from pycalc.models.idempotency import RequestKey
+from pycalc.models.ids import text_of_id
+from pycalc.models.results import Facts, Result
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import Client, most_bytes_of_body
 from pycalc.routers.http.deps import resources_of
-from pycalc.routers.http.headers import Header, rate_limit_fields, with_headers
-from pycalc.routers.http.idempotency import REPLAYED, KeyedRequest, key_name, keyed_request
+from pycalc.routers.http.headers import rate_limit_fields
+from pycalc.routers.http.idempotency import REPLAYED, once, request_key
 from pycalc.routers.http.negotiation import RequestConditions, conditions_of, is_current, matching, preferred
 from pycalc.routers.http.openapi import headers
 from pycalc.routers.http.problem_types import responses
@@ -35,7 +39,7 @@ from pycalc.routers.http.representations import (
     throttled,
 )
 from pycalc.routers.http.sending import DeferredResponse, in_time
-from pycalc.services.calculations.calculator import Answer, Calculator, Measure
+from pycalc.services.calculations.calculator import Answer, Measure
 from pycalc.services.calculations.planning import Request as Calculation
 from pycalc.services.calculations.planning import is_short
 from pycalc.services.calculations.requests import into_input
@@ -46,6 +50,7 @@ from pycalc.services.limits.concurrency import UNCOUNTED_BYTES
 
 _BODY_SLOT_BYTES = 1024 * 1024  # a body takes one slot while it is read, and one more for each MiB
 _COPIES = 4  # copies of a body in memory, such as its literals and the message to a worker process
+_NO_MEMORY = nullcontext()  # in place of the memory of short bodies and results, which is not counted
 # The OpenAPI entries of the problems of every calculation, and of responses with bare digits.
 CALCULATION_PROBLEMS = responses(
     *("domain-error", "result-too-large", "rate-limited", "quota-exceeded", "computation-timeout", "overloaded")
@@ -68,8 +73,6 @@ TEXT_RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": headers("ETag", "Vary", *_OF_EACH),
     },
     **responses("precondition-failed", "range-not-satisfiable"),
-    414: {"description": "The path is longer than the server reads. There is no body; nothing was recorded."},
-    431: {"description": "Header values over 32 KiB, or too many fields. There is no body; nothing was recorded."},
 }
 
 # The OpenAPI entry of the response to a calculation by POST.
@@ -93,21 +96,9 @@ class PendingAnswer(NamedTuple):
     created: bool = False  # respond with 201 and the calculation's path
 
 
-def calculated_response(caller: Principal, respond_with: ASGIApp, reservations: ExitStack | None = None) -> Response:
-    """Return a response that is calculated when it is sent, so that a disconnect of the client can stop the work.
-
-    When the response is sent, it takes a calculation slot for ``caller`` and then calls ``respond_with``. If no slot is
-    free, it raises Overloaded. ``respond_with`` must raise its errors before it sends anything. ``reservations`` are
-    closed once the response has been sent or has failed.
-    """
-
-    async def take_slot_and_respond(scope: Scope, receive: Receive, send: Send) -> None:
-        with reservations or ExitStack():
-            slot = resources_of(scope).calculator.slots.acquire(caller.user_id)
-            context_of(scope).release_slot = slot.release
-            await respond_with(scope, receive, send)
-
-    return DeferredResponse(take_slot_and_respond)
+def take_slot(scope: Scope, caller: Principal) -> None:
+    """Take a calculation slot, which the request holds until its end at most. Raises Overloaded if none is free."""
+    context_of(scope).release_slot = resources_of(scope).calculator.slots.acquire(caller.user_id).release
 
 
 async def posted(
@@ -118,30 +109,29 @@ async def posted(
     *,
     created: bool = False,
 ) -> Response:
-    """Return the response to a POST whose body is a calculation. The caller's rate limits count the calculation.
+    """Return the response to a POST whose body is a calculation, which ``read`` returns.
 
-    ``read`` must return the calculation in a body, or raise InvalidInput. If ``created`` is set, the status is 201, and
-    the JSON pointers to operands in errors begin with ``/input``. Rate limits are checked before the body is read.
-    Raises InvalidInput, RateLimited, Overloaded, and the errors of RequestBody.
+    If ``created`` is set, the status is 201, and the JSON pointers to operands in errors begin with ``/input``. Raises
+    RateLimited, Overloaded, and the errors of ``read`` and of RequestBody.
     """
-    name = key_name(request)
     await require_remaining(caller, resources)
     with resources.long_bodies.acquire(caller.user_id, 1 + most_bytes_of_body(request.scope) // _BODY_SLOT_BYTES):
         body = await request.body()
         calculation = read(body)
-    keyed = None if name is None else await keyed_request(request, caller, name, body)
+    key = await request_key(request, caller, body)
 
     async def respond_to_post(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await calculate_and_respond(scope, receive, send, caller, calculation, keyed, created=created)
-        except InvalidInput as error:
-            raise into_input(error, calculation[0]) if created else error from None
+        counted = len(body) > UNCOUNTED_BYTES
+        memory = resources.response_memory.acquire(caller.user_id, _COPIES * len(body)) if counted else _NO_MEMORY
+        with memory:
+            await spend(scope, caller, resources)
+            take_slot(scope, caller)
+            try:
+                await calculate_and_respond(scope, receive, send, caller, calculation, key, created=created)
+            except InvalidInput as error:
+                raise into_input(error, calculation[0]) if created else error from None
 
-    with ExitStack() as reservations:
-        if len(body) > UNCOUNTED_BYTES:
-            reservations.enter_context(resources.response_memory.acquire(caller.user_id, _COPIES * len(body)))
-        await spend(request.scope, caller, resources)
-        return calculated_response(caller, respond_to_post, reservations.pop_all())
+    return DeferredResponse(respond_to_post)
 
 
 def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[CalculationRateLimit, bytes]]:
@@ -154,10 +144,7 @@ def rate_limits_of(caller: Principal, resources: Resources) -> list[tuple[Calcul
 
 
 async def require_remaining(caller: Principal, resources: Resources) -> None:
-    """Raise RateLimited if one of the caller's rate limits is used up. Call this before reading a request's body.
-
-    This may count a block of calculations in advance, but uses up no calculation; ``spend`` does.
-    """
+    """Raise RateLimited if one of the caller's rate limits is used up. Call this before reading a request's body."""
     for limit, identity in rate_limits_of(caller, resources):
         await limit.require_remaining(identity)
 
@@ -180,62 +167,51 @@ async def calculate_and_respond(
     send: Send,
     caller: Principal,
     calculation: Calculation,
-    keyed: KeyedRequest | None = None,
+    key: RequestKey | None = None,
     *,
     created: bool = False,
     form: str | None = None,
 ) -> int:
     """Calculate, send the response and return its status. Errors are raised before anything is sent.
 
-    If ``keyed`` is given, the calculation is recorded only once for its idempotency key. If ``created`` is set, the
-    status is 201. If ``form``, the query parameter ``format``, is not None, it replaces the Accept field. The response
-    to a POST has no ETag and no ranges, because it does not represent the resource at the request's path.
+    The calculation is recorded only once for its idempotency key, if a ``key`` is given. If ``created`` is set, the
+    status is 201. If ``form``, the query parameter ``format``, is not None, it replaces the Accept field.
     """
-    resources = resources_of(scope)
-    conditions = conditions_of(scope)
+    resources, conditions, is_get = resources_of(scope), conditions_of(scope), scope["method"] == "GET"
     if form is not None:
         conditions = conditions._replace(accept=accept_of(form, summary=calculation[2].summary))
-    client = Client(receive)
-    validated = scope["method"] == "GET"
-    began = context_of(scope).arrived if validated else perf_counter()  # a client may send a body slowly
-    try:
+    if not is_get:  # the response does not represent the resource at the request's path
+        conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
+    began = context_of(scope).arrived if is_get else perf_counter()  # a client may send a body slowly
+    with Client(receive) as client:
         plan = await plan_of(scope, caller, calculation, client)
         calculate = partial(resources.calculator.calculate, caller, plan, began)
-        if not validated:
-            conditions = conditions._replace(range="", if_match="", if_range="", if_none_match="")
-            if keyed is not None:
-                send = with_headers(keyed.fields, send)
-                calculate = partial(_calculate_once, resources.calculator, caller, plan, began, keyed)
+        if key is not None:
+            calculate = partial(_calculate_once, scope, caller, plan, calculate, key)
         may_be_text = conditions.accept not in ("", "*/*", JSON) and plan.task.view != "summary"  # which has no digits
         text = may_be_text and preferred(conditions.accept, (JSON, TEXT)) == TEXT
-        etags = etags_of(plan.key, resources.etag_key) if text and validated else ()
+        etags = etags_of(plan.key, resources.etag_key) if text and is_get else ()
         pending = PendingAnswer(calculate, plan.digits, plan.seconds, text, etags, created)
         return await respond(scope, caller, client, conditions, pending, send)
-    finally:
-        client.let_go()
 
 
 async def _calculate_once(
-    calculator: Calculator,
+    scope: Scope,
     caller: Principal,
     plan: Plan,
-    began: float,
-    keyed: KeyedRequest,
-    *,
-    unchanged: bool,
-    measure: Measure | None,
+    calculate: Callable[..., Coroutine[Any, Any, Answer]],
+    key: RequestKey,
+    **sent: Any,
 ) -> Answer:
     """Return the recorded answer to a request with an idempotency key. If there is none yet, calculate and record."""
-    calculate = partial(calculator.calculate, caller, plan, began, unchanged=unchanged, measure=measure, key=keyed.key)
-    return await keyed.once(calculate, lambda found: calculator.answer_again(caller, found.rows[0], plan, measure))
+    again = resources_of(scope).calculator.answer_again
+    return await once(scope, key, partial(calculate, key=key, **sent), lambda found: again(caller, found.rows[0], plan))
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
-    """Return the Plan of a calculation, which has its parsed operands and its estimated cost.
+    """Return the plan of a calculation. Release the request's slot if a worker process makes the plan or the result.
 
-    The request's calculation slot is released if a worker process has to create the plan or to compute the result.
-    Raises the errors of ``Calculator.plan``, and ClientGone if ``client`` disconnects. If ``client`` is None,
-    disconnects are not detected here.
+    Raises the errors of ``Calculator.plan``, and ClientGone if ``client``, unless it is None, disconnects.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)
@@ -257,47 +233,63 @@ async def respond(
     """Calculate, send the response and return its status.
 
     Memory for a long result is reserved before the calculation. Raises PreconditionFailed, RangeNotSatisfiable,
-    Overloaded, and the errors of the calculation. Raises ClientGone if the client disconnects, and ClientTooSlow if it
-    reads a long result too slowly.
+    Overloaded, ClientGone, ClientTooSlow, and the errors of the calculation.
     """
     resources, context = resources_of(scope), context_of(scope)
-    calculate, digits, seconds, _, etags, _ = pending
+    calculate, digits, seconds, text, etags, created = pending
     if conditions.if_match and not is_current(conditions.if_match, etags):
         raise PreconditionFailed(
             "If-Match names no current ETag: send no If-Match. The JSON form has no ETag: "
             "send Accept: text/plain with an ETag of the bare digits."
         )
-    etag, unchanged = None, False
-    if conditions.if_none_match:
-        etag = matching(conditions.if_none_match, etags)
-        unchanged = etag is not None or conditions.if_none_match == "*"
+    etag = matching(conditions.if_none_match, etags) if conditions.if_none_match else None
+    unchanged = etag is not None or conditions.if_none_match == "*"
     measure = measure_of(conditions, etags, unchanged=unchanged)
-    memory = None
-    if digits > UNCOUNTED_BYTES and not unchanged:
-        memory = resources.response_memory.acquire(caller.user_id, digits)
-    try:
+    counted = digits > UNCOUNTED_BYTES and not unchanged
+    with resources.response_memory.acquire(caller.user_id, digits) if counted else _NO_MEMORY:
         calculation = calculate(unchanged=unchanged, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
-        fields = rate_limit_fields(context.limits, resources.quotas.members(caller))
+        fields = [*context.fields, *rate_limit_fields(context.limits, resources.quotas.members(caller))]
         if unchanged:
             return await send_not_modified(etag, answer, fields, send)
-        if len(answer.result.text) <= WHOLE or not conditions.content:
-            return await _sent(answer, pending, conditions, fields, send)
-        send = throttled(in_time(send, resources.reading_speed), resources.computer.scheduler)
-        return await client.while_there(_sent(answer, pending, conditions, fields, send))
-    finally:
-        if memory is not None:
-            memory.release()
+        if created:
+            fields.append((b"location", b"/calculations/%b" % answer.id.encode()))
+        whole = len(answer.result.text) <= WHOLE or not conditions.content
+        if not whole:
+            send = throttled(in_time(send, resources.reading_speed), resources.computer.scheduler)
+        status = 201 if created else 200
+        if text:
+            sending = send_text(etags, answer, conditions, fields, send, status=status)
+        else:
+            sending = send_json(answer, conditions, fields, send, status=status)
+        return await (sending if whole else client.while_there(sending))
 
 
-def _sent(
-    answer: Answer, pending: PendingAnswer, conditions: RequestConditions, fields: list[Header], send: Send
-) -> Coroutine[Any, Any, int]:
-    status = 200
-    if pending.created:
-        fields.append((b"location", b"/calculations/%b" % answer.id.encode()))
-        status = 201
-    if pending.text:
-        return send_text(pending.etags, answer, conditions, fields, send, status=status)
-    return send_json(answer, conditions, fields, send, status=status)
+async def recorded_answer(
+    scope: Scope, caller: Principal, row: HistoryRow, asked: Calculation | None, client: Client | None
+) -> PendingAnswer:
+    """Return a PendingAnswer that has the digits of a recorded calculation.
+
+    Digits that ``row`` lacks come from the cache or, if it is known, from the original request, ``asked``. Raises the
+    errors of ``plan_of``.
+    """
+    resources = resources_of(scope)
+    plan = None if asked is None else await plan_of(scope, caller, asked, client)
+
+    async def read(*, unchanged: bool, measure: Measure | None) -> Answer:
+        if row.result is not None or unchanged:
+            facts = Facts(row.result, row.digits, row.exact, row.leading, row.trailing, row.sha256)
+            result = Result((row.result or "").encode(), facts, b"", b"")
+            if measure is not None:
+                measure(result)  # may raise RangeNotSatisfiable or InvalidInput
+        elif plan is None:
+            result = await resources.calculator.kept(caller, row, measure)
+        else:
+            result = await resources.calculator.make_again(caller, row, plan, measure)
+        return Answer(text_of_id(row.id), result, cached=True, elapsed_us=row.elapsed_us)
+
+    seconds = 0.0 if plan is None else plan.seconds
+    etags = etags_of(text_of_id(row.id), resources.etag_key)
+    size = int(row.digits) if plan is None else plan.digits
+    return PendingAnswer(read, size, seconds, text=True, etags=etags)

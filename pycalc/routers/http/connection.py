@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from random import uniform
-from time import monotonic
 from typing import Any, TypeVar
 
-from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 from structlog import get_logger
 
+from pycalc.errors import BadRequest, PayloadTooLarge, RequestTimeout
 from pycalc.observability.requests import header
 from pycalc.routers.http.deps import route_of
 
@@ -22,6 +21,11 @@ MAX_BODY_BYTES = 8 * 1024  # for routes that set no limit with ``max_body``
 # A body may take BODY_SECONDS, and one second more for every BODY_BYTES_A_SECOND bytes received.
 BODY_SECONDS = 10.0
 BODY_BYTES_A_SECOND = 16_384
+BODY_BROKEN = "The body ended early, or its framing is not valid HTTP: send the request again."
+BODY_TOO_SLOW = (
+    "The body arrived too slowly: "
+    f"send it within {BODY_SECONDS:g} s, plus 1 s for every {BODY_BYTES_A_SECOND // 1024} KiB."
+)
 _LENGTH_DIGITS = len(str(2**64))  # of a Content-Length
 # A body trickles when its parts are small and arrive with delays. After _GRACE_SECONDS such a body is read only at
 # random intervals, so that thousands of them cost the event loop little and are not read at the same moment.
@@ -45,15 +49,17 @@ async def disconnected(receive: Receive) -> None:
 
 
 class Client:
-    """A detector of the client's disconnect during one request.
+    """A detector of the client's disconnect during one request, until the end of its ``with`` statement.
 
-    A single task calls ``receive`` until the request ends. If its call were cancelled, Granian would report a
-    disconnect only at the next call.
+    A single task calls ``receive``: after a cancelled call, Granian reports a disconnect only at the next call.
     """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._gone: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Client:
+        return self
 
     async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of ``work``. If the client disconnects first, cancel ``work`` and raise ClientGone."""
@@ -70,19 +76,15 @@ class Client:
         finally:
             working.cancel()
 
-    def let_go(self) -> None:
-        """Stop waiting for the client's disconnect."""
+    def __exit__(self, *_: object) -> None:
         if self._gone is not None:
             self._gone.cancel()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of ``work``. If the client disconnects first, cancel ``work`` and raise ClientGone."""
-    client = Client(receive)
-    try:
+    with Client(receive) as client:
         return await client.while_there(work)
-    finally:
-        client.let_go()
 
 
 def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
@@ -98,35 +100,22 @@ def max_body(size: int) -> Callable[[_Endpoint], _Endpoint]:
     return declare
 
 
-class BodyTooLarge(HTTPException):
-    """The body is larger than ``limit`` bytes, the maximum of its route."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413)
-        self.limit = limit
-
-
-class BodyBroken(HTTPException):
-    """The body ended early, or its framing is invalid."""
+def body_too_large(limit: int) -> PayloadTooLarge:
+    """Return the error of a body that has more than ``limit`` bytes, the maximum of its route."""
+    return PayloadTooLarge(f"The body is too large: this route accepts up to {limit:,} bytes.", limit)
 
 
 class RequestBody:
     """A request's ``receive`` that limits the size and time of the body. The body of a GET is not limited.
 
-    A call raises BodyTooLarge, BodyBroken, or HTTPException 408 for a body that arrives too slowly. All are
-    HTTPExceptions, because the framework turns every other error of ``receive`` into a 400.
+    A call raises PayloadTooLarge, BadRequest for a body that ends early, or RequestTimeout.
     """
 
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        seconds: float = BODY_SECONDS,  # and 1 s more for every BODY_BYTES_A_SECOND bytes
-        clock: Callable[[], float] = monotonic,  # monotonic seconds
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, seconds: float = BODY_SECONDS) -> None:
+        """Limit the time to ``seconds``, and 1 s more for every BODY_BYTES_A_SECOND bytes."""
         self._scope = scope
         self._receive = receive
-        self._clock = clock
+        self._clock = asyncio.get_running_loop().time
         self._grace_until = self._clock() + _GRACE_SECONDS
         self._deadline = self._clock() + seconds
         self._size = 0
@@ -140,27 +129,27 @@ class RequestBody:
             return await self._receive()
         limit, declared = _limit_and_length(self._scope)
         if declared is not None and declared > limit:  # the received bytes are counted below in any case
-            raise BodyTooLarge(limit)
+            raise body_too_large(limit)
         if self._trickles and self._clock() > self._grace_until:
             pause = uniform(_SHORTEST_PAUSE, _LONGEST_PAUSE)  # noqa: S311  # no secret
             left = self._deadline - _NO_WAIT_SECONDS - self._clock()  # leaves time for a last read
             await asyncio.sleep(min(pause, left))
         began = self._clock()
         try:
-            async with asyncio.timeout(max(0.0, self._deadline - began)):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(408) from None
+            raise RequestTimeout(BODY_TOO_SLOW) from None
         if message["type"] == "http.disconnect":
             self.broken = True
             _log.info("request body ended early", route=route_of(self._scope))
-            raise BodyBroken(400)
+            raise BadRequest(BODY_BROKEN)
         size = len(message.get("body", b""))
         self._trickles = size < _SMALL_PART_BYTES and self._clock() - began > _NO_WAIT_SECONDS
         self._deadline += size / BODY_BYTES_A_SECOND
         self._size += size
         if self._size > limit:
-            raise BodyTooLarge(limit)
+            raise body_too_large(limit)
         self._whole = not message.get("more_body", False)
         return message
 

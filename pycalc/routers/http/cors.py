@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pycalc.errors import Forbidden
 from pycalc.observability.requests import context_of
-from pycalc.routers.http.headers import send_response
+from pycalc.routers.http.headers import with_default_headers
 from pycalc.routers.http.openapi import HEADERS
 from pycalc.routers.http.problems import response_to
 
@@ -47,9 +47,8 @@ class CrossOrigin(CORSMiddleware):
             await self.simple_response(scope, receive, send, headers)
             return
         response = self.preflight_response(headers)
+        response.raw_headers = with_default_headers(response.raw_headers)
         if response.status_code != HTTPStatus.OK:
-            detail = (
-                "This origin, method or header field is not allowed; PYCALC_CORS_ORIGINS names the allowed origins."
-            )
+            detail = "This origin, method or field is not allowed; PYCALC_CORS_ORIGINS names the allowed origins."
             response = await response_to(Request(scope), Forbidden(detail))
-        await send_response(response, scope, receive, send)
+        await response(scope, receive, send)

@@ -6,10 +6,9 @@ import base64
 import binascii
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import Message, Scope, Send
+from starlette.types import Scope
 
 from pycalc.observability.requests import RequestContext, context_of
-from pycalc.routers.http.headers import NO_STORE
 from pycalc.services.accounts.api_keys import PREFIX
 
 KEY_PREFIX = PREFIX.encode()
@@ -47,11 +46,9 @@ def _only_key(token: bytes) -> bytes:
 def take_query_key(scope: Scope, context: RequestContext) -> None:
     """Move the API key in a request's query into its context, so that no log, trace or header field shows the key.
 
-    The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If the
-    parameter ``key`` is repeated, its values are removed, and the context gets an empty key, which is never valid.
-
-    A query with too many parameters is shortened, because reading thousands would block the event loop. Enough of them
-    are left for the routes to refuse the query.
+    The query is changed in ``scope`` itself, because an HTTP server may write its access log from there. If ``key`` is
+    repeated, the context gets an empty key, which is never valid. A query with too many parameters is shortened,
+    because reading thousands would block the event loop; enough are left for the routes to refuse it.
     """
     query: bytes = scope["query_string"]
     most = MOST_PARAMETERS + 2  # even without ``key``, more than MOST_PARAMETERS are left
@@ -75,15 +72,3 @@ def take_query_key(scope: Scope, context: RequestContext) -> None:
 
 def _decoded(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" "))
-
-
-def never_stored(send: Send) -> Send:
-    """Return a ``send`` that forbids caches to store the response, because its URL contains a key."""
-
-    async def send_unstored(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            others = [field for field in message["headers"] if field[0] != NO_STORE[0]]
-            message = {**message, "headers": [*others, NO_STORE]}
-        await send(message)
-
-    return send_unstored

@@ -56,10 +56,9 @@ def route_of(scope: Scope) -> str | None:
 async def caller_of(scope: Scope, resources: Resources, right: str | None, *, enrolling: bool = False) -> Principal:
     """Authenticate a request and return the caller, who must have ``right`` unless it is None.
 
-    Raises Unauthorized without a valid token or key. Raises Forbidden if the caller lacks the right, and if the key
-    must not be sent in a URL. Without ``enrolling``, raises Forbidden for an admin who must enrol a second factor.
-    Raises InvalidInput for two credentials, Overloaded if too many keys are being looked up, and StoreUnavailable if
-    the database does not answer.
+    Raises Unauthorized without a valid token or key, and InvalidInput for two credentials. Raises Forbidden if the
+    caller lacks the right, if the key must not be sent in a URL and, without ``enrolling``, for an admin who must enrol
+    a second factor. Raises Overloaded if too many keys are being looked up, and StoreUnavailable.
     """
     token = token_of(scope)
     if not token:
@@ -111,6 +110,7 @@ class CallerRule:
     right: str | None  # an argument of ``caller_of``
     enrolling: bool = False  # likewise
     required: bool = True  # false: requests without a token are admitted too
+    admin: bool = False  # true: the caller must be an admin according to the store
 
     async def authenticate(self, scope: Scope) -> None:
         """Authenticate a request's caller, and put the caller into its context. Raises the errors of ``caller_of``."""
@@ -121,6 +121,8 @@ class CallerRule:
         """Return the caller, whom StrictRoute has authenticated, or None without a token if none is required."""
         caller = context_of(request.scope).caller
         assert caller is not None or not self.required  # noqa: S101  # StrictRoute raises otherwise
+        if caller is not None and self.admin:
+            await resources_of(request.scope).accounts.require_admin(caller)
         return caller
 
 
@@ -134,9 +136,9 @@ def caller_rules(dependant: Dependant) -> list[CallerRule]:
     return list(dict.fromkeys(found))
 
 
-def _key_with(scope: KeyScope, *, enrolling: bool = False) -> Any:
+def _key_with(scope: KeyScope, **options: bool) -> Any:
     """Return the dependency for a caller with a session, or with an API key that has ``scope``."""
-    return Security(CallerRule(scope, enrolling=enrolling), scopes=[scope])  # ``scopes`` is for the OpenAPI document
+    return Security(CallerRule(scope, **options), scopes=[scope])  # ``scopes`` is for the OpenAPI document
 
 
 CallerDep = Annotated[Principal, Security(CallerRule(SESSION))]  # closed to API keys
@@ -152,21 +154,9 @@ OptionalCallerDep = Annotated[Principal | None, Security(CallerRule(None, requir
 # For routes that are open to an admin who must still enrol a second factor.
 EnrollingCallerDep = Annotated[Principal, Security(CallerRule(SESSION, enrolling=True))]
 EnrollingReadDep = Annotated[Principal, _key_with(KeyScope.ACCOUNT_READ, enrolling=True)]
-
-
-async def _admin(caller: CallerDep, resources: ResourcesDep) -> Principal:
-    await resources.accounts.require_admin(caller)
-    return caller
-
-
-async def _admin_reader(caller: AdminReadDep, resources: ResourcesDep) -> Principal:
-    await resources.accounts.require_admin(caller)
-    return caller
-
-
-# A caller whose role in the store is admin: with a session, or for reading also with a key that has admin:read.
-AdminDep = Annotated[Principal, Depends(_admin)]
-AdminReaderDep = Annotated[Principal, Depends(_admin_reader)]
+# For admins: with a session, or for reading also with a key that has admin:read.
+AdminDep = Annotated[Principal, Security(CallerRule(SESSION, admin=True))]
+AdminReaderDep = Annotated[Principal, _key_with(KeyScope.ADMIN_READ, admin=True)]
 
 
 async def _address(request: Request, resources: ResourcesDep) -> str:

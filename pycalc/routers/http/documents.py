@@ -20,19 +20,18 @@ from pycalc.routers.http.sending import PART_BYTES
 
 
 class Document:
-    """A document that is read once, and compressed once for each coding. Each of these forms has a strong ETag.
+    """A document that is read and compressed once, at its first request. Each of its forms has a strong ETag.
 
     By default, browsers must revalidate their copy at every use (``no-cache``). ``headers`` may change this. The number
     of requests from an address is limited (PYCALC_PAGE_LIMIT).
     """
 
     def __init__(self, read: Callable[[], bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        """Serve the bytes that ``read`` returns. It is called once, in a thread, at the first request."""
+        """Serve the bytes that ``read`` returns. It is called once, in a thread."""
         self._read = read
         self._media_type = media_type
         self._headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding", **(headers or {})}
-        self._forms: dict[str | None, bytes] = {}
-        self._name = ""
+        self._forms: dict[str | None, tuple[str, bytes]] = {}  # ETag and content by coding
         self._making = Lock()
 
     async def respond(self, request: Request) -> Response:
@@ -43,33 +42,29 @@ class Document:
         """
         resources = resources_of(request.scope)
         await resources.page_limit.admit(resources.addresses.of(request.scope))
-        if None not in self._forms:
-            await asyncio.to_thread(self._make, None)
-        conditions = conditions_of(request.scope)
-        tags = [f'"{self._name}"', *(f'"{self._name}-{coding}"' for coding in CODINGS)]
+        if not self._forms:
+            await asyncio.to_thread(self._make)
+        conditions, tags = conditions_of(request.scope), [tag for tag, _ in self._forms.values()]
         if conditions.if_match and not is_current(conditions.if_match, tags):
             raise PreconditionFailed("If-Match names no current ETag: send no If-Match.")
         matched = matching(conditions.if_none_match, tags)
         if matched is not None:
             return Response(status_code=304, headers={**self._headers, "ETag": matched})
-        worthwhile = len(self._forms[None]) > SHORTEST_COMPRESSED
-        coding = preferred_coding(conditions.accept_encoding, CODINGS) if worthwhile else None
-        headers = {**self._headers, "ETag": tags[0]}
-        if coding is not None:
-            headers |= {"ETag": tags[1 + CODINGS.index(coding)], "Content-Encoding": coding}
-            if coding not in self._forms:
-                await asyncio.to_thread(self._make, coding)
-        return _WholeResponse(self._forms[coding], 200, headers, self._media_type)
+        coding = preferred_coding(conditions.accept_encoding, CODINGS) if len(tags) > 1 else None
+        tag, content = self._forms[coding]
+        headers = {**self._headers, "ETag": tag} | ({} if coding is None else {"Content-Encoding": coding})
+        return _WholeResponse(content, 200, headers, self._media_type)
 
-    def _make(self, coding: str | None) -> None:
-        """Compress the document with a coding, or read it if ``coding`` is None."""
+    def _make(self) -> None:
         with self._making:
-            if coding in self._forms:  # another thread has made it
+            if self._forms:  # made by another thread
                 return
-            content = self._read() if coding is None else compress_well(self._forms[None], coding)
-            if coding is None:
-                self._name = base64.urlsafe_b64encode(sha256(content).digest()[:18]).decode()
-            self._forms[coding] = content
+            content = self._read()
+            name = base64.urlsafe_b64encode(sha256(content).digest()[:18]).decode()
+            forms: dict[str | None, tuple[str, bytes]] = {None: (f'"{name}"', content)}
+            if len(content) > SHORTEST_COMPRESSED:
+                forms |= {coding: (f'"{name}-{coding}"', compress_well(content, coding)) for coding in CODINGS}
+            self._forms = forms
 
 
 class _WholeResponse(Response):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -13,12 +14,13 @@ from structlog import get_logger
 
 from pycalc.errors import PycalcError
 from pycalc.models.formats import Moment
-from pycalc.observability.metrics import Metrics
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.compression import CODINGS, TextStream
 from pycalc.routers.http.connection import while_connected
 from pycalc.routers.http.deps import resources_of
+from pycalc.routers.http.headers import Header
 from pycalc.routers.http.negotiation import conditions_of, preferred_coding
+from pycalc.routers.http.sending import DeferredResponse
 from pycalc.services.history.exports import ExportFormat
 
 # Query parameters of lists that are sent as a page or as an export.
@@ -35,60 +37,54 @@ _log = get_logger(__name__)
 
 async def export_response(
     scope: Scope, pages: AsyncGenerator[bytes, None], media_type: str, layout: ExportFormat[Any], name: str
-) -> ExportResponse:
+) -> Response:
     """Return the response that sends the pages of an export as a file called ``name``.
 
     Read the first page now, so that an error response can still be sent if this fails.
     """
+    first = await anext(pages)
+    coding = preferred_coding(conditions_of(scope).accept_encoding, CODINGS)
     fields = {
         "Content-Type": f"{media_type}{layout.parameters}",
         "Content-Disposition": f'attachment; filename="{name}.{layout.extension}"',
         **VARY,
+        **({} if coding is None else {"Content-Encoding": coding}),
     }
-    coding = preferred_coding(conditions_of(scope).accept_encoding, CODINGS)
-    return ExportResponse(await anext(pages), pages, fields, resources_of(scope).metrics, coding)
+    headers = [(key.lower().encode(), value.encode()) for key, value in fields.items()]
+    return DeferredResponse(partial(send_export, first, pages, headers, coding))
 
 
-class ExportResponse(Response):
-    """A response that sends the pages of an export as one chunked body.
+async def send_export(
+    first: bytes,
+    rest: AsyncGenerator[bytes, None],
+    headers: Sequence[Header],
+    coding: str | None,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Send the pages of an export, ``first`` and ``rest``, as one chunked body, compressed with ``coding`` if any.
 
     After an error, or if the client reads too slowly, the last chunk is not sent, so that the client notices.
     """
+    stream = None if coding is None else TextStream(coding)
 
-    def __init__(
-        self,
-        first: bytes,
-        rest: AsyncGenerator[bytes, None],
-        headers: Mapping[str, str],
-        metrics: Metrics,
-        coding: str | None = None,
-    ) -> None:
-        """Send ``first``, then ``rest``. ``coding`` is the member of CODINGS that compresses the body, or None."""
-        super().__init__(headers=headers if coding is None else {**headers, "Content-Encoding": coding})
-        self._compressed = None if coding is None else TextStream(coding)
-        del self.headers["content-length"]
-        self._first = first
-        self._rest = rest
-        self._cut = metrics.exports_cut
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await while_connected(receive, self._send(send, content=context_of(scope).content_wanted))
-
-    async def _send(self, send: Send, *, content: bool) -> None:
-        last = b""
-        async with aclosing(self._rest):
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            page = self._first
+    async def send_pages() -> None:
+        page, last = first, b""
+        async with aclosing(rest):
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             try:
-                while content:
+                while context_of(scope).content_wanted:
                     if page:
-                        body = page if self._compressed is None else await self._compressed.page(page)
+                        body = page if stream is None else await stream.page(page)
                         await send({"type": "http.response.body", "body": body, "more_body": True})
-                    page = await anext(self._rest)
+                    page = await anext(rest)
             except StopAsyncIteration:
-                last = b"" if self._compressed is None else self._compressed.end()
+                last = b"" if stream is None else stream.end()
             except PycalcError as error:
-                self._cut.labels(error.code).inc()
+                resources_of(scope).metrics.exports_cut.labels(error.code).inc()
                 _log.warning("export ended before it was complete", reason=error.code)
                 return
             await send({"type": "http.response.body", "body": last})
+
+    await while_connected(receive, send_pages())

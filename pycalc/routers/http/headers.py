@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from starlette.datastructures import URL
-from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
 from pycalc.errors import LimitState
 from pycalc.models.limits import NO_MEMBERS, LimitMembers, limit_members
@@ -39,12 +38,6 @@ def with_default_headers(headers: Iterable[Header]) -> list[Header]:
     return present + [field for field in (*SECURITY_HEADERS, NO_STORE) if field[0] not in names]
 
 
-async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send a response, after adding missing default header fields."""
-    response.raw_headers = with_default_headers(response.raw_headers)
-    await response(scope, receive, send)
-
-
 def next_link(scope: Scope, cursor: str | None) -> dict[str, str]:
     """Return the Link field (RFC 8288) to the next page, or no field for the last page, whose ``cursor`` is None."""
     if cursor is None:
@@ -62,12 +55,14 @@ def rate_limit_fields(limits: Sequence[LimitState], quotas: LimitMembers = NO_ME
     return [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(left).encode())]
 
 
-def with_headers(fields: Iterable[Header], send: Send) -> Send:
-    """Return a ``send`` that adds header fields to the response."""
+def with_headers(fields: Sequence[Header], send: Send) -> Send:
+    """Return a ``send`` that adds header fields to the response, in place of those with the same names."""
+    names = {name for name, _ in fields}
 
     async def send_with_fields(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *fields]}
+            others = [field for field in message.get("headers", ()) if field[0] not in names]
+            message = {**message, "headers": [*others, *fields]}
         await send(message)
 
     return send_with_fields

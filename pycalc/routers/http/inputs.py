@@ -63,9 +63,8 @@ class StrictQuery(BaseModel):
 class StrictRoute(APIRoute):
     """A FastAPI route that refuses repeated query parameters, repeated JSON members, and bodies of unaccepted types.
 
-    It also refuses forms from pages of unknown origins, and an If-Match with an ETag on methods other than GET, because
-    resources that can be changed have no ETag. Before all this it authenticates the caller, so that a request without
-    valid credentials is always a 401, and its body is not read.
+    It also refuses forms from pages of unknown origins, and an If-Match with an ETag on methods other than GET. First
+    it authenticates the caller, so that a request without valid credentials is a 401, and its body is not read.
     """
 
     def get_route_handler(self) -> _Handler:
@@ -80,7 +79,9 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             for rule in rules:
                 await rule.authenticate(request.scope)
-            _require_strict_head(request)
+            query_of(request.scope["query_string"])
+            if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
+                raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
             if endpoint_reads:
                 _require_media_type(request, JSON)
             if not takes_body:
@@ -100,13 +101,6 @@ class StrictRoute(APIRoute):
             return await handle(_ReadRequest(request, read_json(body)) if body else request)
 
         return handle_strictly
-
-
-def _require_strict_head(request: Request) -> None:
-    if query := request.scope["query_string"]:
-        query_of(query)
-    if request.method != "GET" and request.headers.get("if-match", "*").strip() != "*":
-        raise PreconditionFailed("If-Match names an ETag, but this resource has none: send no If-Match.")
 
 
 def query_of(query: bytes) -> dict[str, str]:
@@ -163,7 +157,13 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
     """Handle an OAuth2 form. Turn errors of input and credentials into OAuth2 errors with status 400."""
     code = "invalid_request"  # an error code (RFC 6749 section 5.2)
     try:
-        fields = _form_fields(body)
+        try:
+            pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            raise InvalidInput(f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            raise InvalidInput("A parameter is given more than once: send each one once.")
         given = fields.get("grant_type") or ("password" if grant == "password" else "")
         if not given:
             raise InvalidInput(f"grant_type is missing: send grant_type={grant}.")
@@ -183,15 +183,3 @@ async def _answer_form(request: Request, body: bytes, grant: str, handle: _Handl
     except InvalidInput as error:
         description = error.detail
     return JSONResponse({"error": code, "error_description": description}, 400)
-
-
-def _form_fields(body: bytes) -> dict[str, str]:
-    """Return the fields of a form. Raises InvalidInput for other bodies, and for repeated fields."""
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        raise InvalidInput(f"The body is not a form of up to {_MOST_FIELDS} fields.") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise InvalidInput("A parameter is given more than once: send each one once.")
-    return fields

@@ -13,26 +13,27 @@ from urllib.parse import unquote
 from fastapi import FastAPI, Request
 from pydantic_core import to_json
 from starlette.types import Message, Receive, Scope, Send
+from structlog import get_logger
 
-from pycalc.errors import Overloaded
+from pycalc.errors import BadRequest, Overloaded
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability import requests
 from pycalc.observability.requests import METHODS, REQUEST, RequestContext, context_of
 from pycalc.routers.http.connection import ClientGone, RequestBody
 from pycalc.routers.http.cors import CrossOrigin
-from pycalc.routers.http.credentials import never_stored, take_query_key
+from pycalc.routers.http.credentials import take_query_key
 from pycalc.routers.http.deps import key_of, resources_of, route_of
 from pycalc.routers.http.headers import (
+    NO_STORE,
     STRICT_TRANSPORT,
     Header,
-    send_response,
     with_default_headers,
     with_headers,
 )
 from pycalc.routers.http.openapi import complete
 from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
-from pycalc.routers.http.problems import CLIENT_GONE, bad_host, response_to
-from pycalc.routers.http.sending import ClientTooSlow, ResponseSender, count_cut
+from pycalc.routers.http.problems import CLIENT_GONE, response_to
+from pycalc.routers.http.sending import ClientTooSlow, ResponseSender
 from pycalc.routers.math import CalculationRoute
 from pycalc.services.calculations.calculator import OVERLOADED
 
@@ -42,6 +43,8 @@ _UNCONTENDED = 128  # with fewer slots taken, no user can have reached the fair 
 _MOST_FIELD_BYTES = 32 * 1024
 _OVERLOAD = Overloaded(OVERLOADED)
 _OVERLOAD_HEADERS = with_default_headers([(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"retry-after", b"1")])
+
+_log = get_logger(__name__)
 
 
 class Application(FastAPI):
@@ -76,7 +79,7 @@ class Application(FastAPI):
         if scope["query_string"]:
             take_query_key(scope, context)
         if context.query_key is not None:
-            send = never_stored(send)
+            send = with_headers((NO_STORE,), send)  # because caches would store the URL, with its key
         if scope["method"] == "HEAD":
             headers = [field for field in scope["headers"] if field[0] != b"range"]  # RFC 9110 §14.2: for GET only
             scope = {**scope, "method": "GET", "headers": headers}
@@ -94,22 +97,21 @@ class Application(FastAPI):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, resources = context_of(scope), resources_of(scope)
         if not context.admitted and (refused := self._admit(scope, context)) is not None:
-            start, content = refused
-            await send(start)
-            await send(content)
+            await send(refused[0])
+            await send(refused[1])
             return
         route = end_span = None
-        status = 500
+        status, in_framework = 500, False
         try:
             route = self._calculation(scope)
             end_span = resources.tracer.begin(scope)
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if (len(hosts) != 1 or not hosts[0]) and scope.get("http_version") == "1.1":  # Granian adds an empty one
-                status = 400
-                await send_response(bad_host(Request(scope)), scope, receive, send)
-            elif route is not None:
+                raise BadRequest("An HTTP/1.1 request needs exactly one Host field, which names the host: send one.")
+            if route is not None:
                 status = await route.answer(scope, receive, send)
             else:
+                in_framework = True  # which responds to errors itself
                 body = RequestBody(scope, receive, self._body_seconds)
                 sender = ResponseSender(scope, receive, send)
                 try:
@@ -121,14 +123,15 @@ class Application(FastAPI):
         except ClientGone:
             status = CLIENT_GONE
         except ClientTooSlow:
-            count_cut(resources, scope)
+            resources.metrics.responses_cut.inc()
+            _log.warning("response cut: the client reads too slowly", route=route_of(scope))
             status = CLIENT_GONE
         except Exception as error:
-            if route is None:
+            if in_framework:
                 raise
             response = await response_to(Request(scope), error)
             status = response.status_code
-            await send_response(response, scope, receive, send)
+            await response(scope, receive, send)
         finally:
             context.release_slot()
             seconds = perf_counter() - context.arrived
@@ -139,25 +142,18 @@ class Application(FastAPI):
     def refusal(self, scope: Scope) -> tuple[Message, Message] | None:
         """Return the response that refuses a request, or None to admit the request.
 
-        A request is refused if the values of its header fields have more than _MOST_FIELD_BYTES. A calculation by GET
-        or HEAD takes a calculation slot, and is refused if none is free. The slot is stored in the request's context.
-        For a cross-origin request, ``_respond`` takes the slot instead. HttpServer calls this in its own thread, so
-        that a refusal costs the event loop nothing (ADR 18).
+        Header fields of more than _MOST_FIELD_BYTES are refused, and calculations by GET or HEAD for which no slot is
+        free. HttpServer calls this in its own thread, so that a refusal costs the event loop nothing (ADR 18).
         """
         if sum([len(value) for _, value in scope["headers"]]) > _MOST_FIELD_BYTES:
             resources_of(scope).metrics.requests.labels("(none)", _counted_method(scope), "431").inc()
-            refused: tuple[Message, Message] | None = _response(431, with_default_headers(()))
-        elif self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
+            return _refused(scope, 431, with_default_headers(()))
+        if self._cors is not None and any(name == b"origin" for name, _ in scope["headers"]):
             return None  # ``_respond`` makes the check instead, so that ``self._cors`` adds its fields to a refusal
-        else:
-            context = scope[REQUEST] = RequestContext()
-            if scope["query_string"]:
-                take_query_key(scope, context)  # so that an API key in the query identifies the user
-            refused = self._admit(scope, context)
-        if refused is None or not _by_https(scope):
-            return refused
-        start, body = refused
-        return {**start, "headers": [*start["headers"], STRICT_TRANSPORT]}, body
+        context = scope[REQUEST] = RequestContext()
+        if scope["query_string"]:
+            take_query_key(scope, context)  # so that an API key in the query identifies the user
+        return self._admit(scope, context)
 
     def _admit(self, scope: Scope, context: RequestContext) -> tuple[Message, Message] | None:
         """Return a response that refuses the request and count the refusal, or admit the request and return None."""
@@ -175,14 +171,10 @@ class Application(FastAPI):
         resources.metrics.requests_refused.labels("overload").inc()
         resources.metrics.requests.labels(route.path_format, "GET", "503").inc()
         content = to_json(problem_body(_OVERLOAD, instance_of(scope))) if scope["method"] == "GET" else b""
-        return _response(STATUS[_OVERLOAD.code], _OVERLOAD_HEADERS, content)
+        return _refused(scope, STATUS[_OVERLOAD.code], _OVERLOAD_HEADERS, content)
 
     def _calculation(self, scope: Scope) -> CalculationRoute | None:
-        """Return the calculation route of a request, or None for other requests.
-
-        Put the route and its operands into the scope. If a path with an escaped slash does not match its operation's
-        route, put the path with its escapes into the scope, so that the router does not read the slash as a separator.
-        """
+        """Return the calculation route of a request, and put it and its operands into the scope; None for others."""
         if scope["method"] != "GET":
             return None
         path: str = scope["path"]
@@ -194,20 +186,19 @@ class Application(FastAPI):
         escaped = b"%2f" in raw or b"%2F" in raw
         matched = route.path_regex.match(raw.decode("latin-1") if escaped else path)
         if not matched:
-            if escaped:
+            if escaped:  # so that the router does not read the escaped slash as a separator
                 scope["path"] = raw.decode("latin-1")
             return None
         operands = matched.groupdict()
-        if escaped:
-            operands = {name: unquote(value) for name, value in operands.items()}
         scope["route"] = route
-        scope["path_params"] = operands
+        scope["path_params"] = {name: unquote(value) for name, value in operands.items()} if escaped else operands
         return route
 
 
-def _response(status: int, headers: Iterable[Header], content: bytes = b"") -> tuple[Message, Message]:
+def _refused(scope: Scope, status: int, headers: Iterable[Header], content: bytes = b"") -> tuple[Message, Message]:
     """Return a response as two new messages, because CORSMiddleware changes the messages that it sends."""
-    start = {"type": "http.response.start", "status": status, "headers": [*headers]}
+    strict = [STRICT_TRANSPORT] if _by_https(scope) else []
+    start = {"type": "http.response.start", "status": status, "headers": [*headers, *strict]}
     return start, {"type": "http.response.body", "body": content}
 
 

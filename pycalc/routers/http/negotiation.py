@@ -41,16 +41,15 @@ def conditions_of(scope: Scope) -> RequestConditions:
         if name in _FIELDS:
             field, text = _FIELDS[name], value.decode("latin-1")
             found[field] = f"{found[field]}, {text}" if field in found else text
-    if not context_of(scope).content_wanted:
-        return RequestConditions(**found, content=False)
-    return RequestConditions(**found) if found else _NONE
+    content = context_of(scope).content_wanted
+    return RequestConditions(**found, content=content) if found or not content else _NONE
 
 
 def preferred(header: str, offered: Sequence[str]) -> str | None:
     """Return the media type in ``offered`` with the highest weight in an Accept field, the first of equals.
 
-    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
-    no type is acceptable, or the field is empty. The caller then sends its default instead of a 406, as §12.4.1 allows.
+    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. For None, no
+    type is acceptable: send a default instead of a 406, as §12.4.1 allows.
     """
     weights = _weights(header)
 
@@ -65,8 +64,8 @@ def preferred(header: str, offered: Sequence[str]) -> str | None:
 def preferred_coding(header: str, offered: Sequence[str]) -> str | None:
     """Return the content coding in ``offered`` with the highest weight in an Accept-Encoding, or None for no coding.
 
-    "identity" and ``*`` count as in RFC 9110 §12.5.3. A coding that only ``*`` covers must have a higher weight than
-    identity. Hence a client that accepts anything gets uncompressed bytes.
+    A coding that only ``*`` covers must have a higher weight than "identity" (RFC 9110 §12.5.3). Hence a client that
+    accepts anything gets uncompressed bytes.
     """
     if not header:
         return None
@@ -126,9 +125,8 @@ def is_current(header: str, etags: Sequence[str]) -> bool:
 def byte_range(conditions: RequestConditions, etag: str, length: int) -> tuple[int, int] | None:
     """Return the start and the end of the requested range, the end excluded, or None for the whole representation.
 
-    Return None if Range is missing or malformed, or has several ranges or a unit other than bytes. Return None if
-    If-Range does not match ``etag`` (RFC 9110 §14.2). Raises RangeNotSatisfiable for a range that begins beyond the
-    end.
+    Several ranges, malformed ones, other units, and an If-Range other than ``etag`` mean the whole (RFC 9110 §14.2).
+    Raises RangeNotSatisfiable for a range that begins beyond the end.
     """
     found = _RANGE.fullmatch(conditions.range.replace(" ", ""))
     if found is None or (conditions.if_range and conditions.if_range != etag):

@@ -14,7 +14,7 @@ from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
 from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
-from pycalc.routers.http.examples import CALCULATED, digits_of, of_answer
+from pycalc.routers.http.examples import CALCULATED, digits_of, example_of
 from pycalc.routers.http.problem_types import responses
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 
@@ -35,19 +35,16 @@ HEADERS = {
     "Allow": "The methods that the path has.",
     "Content-Range": "The range that is sent, or the length where none can be (RFC 9110).",
     "ETag": "The validator of this representation, for `If-Match`, `If-None-Match`, `If-Range`.",
-    "Idempotency-Replayed": "`true` where the answer is that of an earlier request with the same `Idempotency-Key`; "
-    "else absent.",
+    "Idempotency-Replayed": "`true` if the answer repeats that of an earlier request with this key; else absent.",
     "Link": 'The next page, `rel="next"` (RFC 8288); absent on the last.',
     "Location": "The resource that was made.",
-    "RateLimit": "What is left of each rate limit, the shortest window first, and of the quotas `compute` in seconds "
-    "and `digits` in bytes (draft-ietf-httpapi-ratelimit-headers).",
-    "RateLimit-Policy": "The limits, in the order of `RateLimit`.",
+    "RateLimit": "What is left of each rate limit, and of the quotas `compute` (seconds) and `digits` (bytes).",
+    "RateLimit-Policy": "The limits, in the order of `RateLimit` (draft-ietf-httpapi-ratelimit-headers).",
     "Repr-Digest": "SHA-256 of all the digits, also with a range of them; absent if they are compressed (RFC 9530).",
     "Retry-After": "Seconds to wait before the next try.",
     "Set-Cookie": "Sets or deletes a cookie of the browser.",
     "Vary": "The header fields of a request that choose the representation.",
-    "WWW-Authenticate": "The scheme to authenticate by, `Bearer`, and what is wrong: `insufficient_scope` names the "
-    "missing scope.",
+    "WWW-Authenticate": "The scheme, `Bearer`, and what is wrong; with `insufficient_scope` the missing scope.",
     "X-Calculation-Id": "The id under which the calculation is recorded; the JSON form has it in its body.",
     "X-Exact": "`false` where the digits are rounded or a root has a remainder; else absent.",
     "X-Request-ID": "The id of the request, which is also in the service's log.",
@@ -137,13 +134,13 @@ def complete(document: dict[str, Any]) -> None:
     schemas["CalculationRequest"]["properties"]["operation"]["enum"] = list(OPERATIONS)
     for item in document["paths"].values():
         for method, operation in item.items():
-            _complete_operation(method, operation)
+            _complete_operation(method, operation, schemas)
     for schema in _objects(document):
         if schema.get("type") in ("integer", "number"):
             schema.setdefault("format", "int64" if schema["type"] == "integer" else "double")
 
 
-def _complete_operation(method: str, operation: dict[str, Any]) -> None:
+def _complete_operation(method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     name: str = operation["operationId"]
     security, by_status = operation.setdefault("security", []), operation["responses"]
     for status, entry in responses(*_problems(method, operation)).items():
@@ -165,7 +162,7 @@ def _complete_operation(method: str, operation: dict[str, Any]) -> None:
     for status, response in operation["responses"].items():
         for media_type, content in response.get("content", {}).items():
             if media_type == "application/json":
-                content.setdefault("example", of_answer(name, content["schema"]))
+                content.setdefault("example", example_of(name, content["schema"], schemas))
             elif media_type == "text/plain" and name in CALCULATED:
                 content["example"] = digits_of(name)[: 4 if status == "206" else None]  # 206: four digits as a range
         if PROBLEM_MEDIA_TYPE in response.get("content", ()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -19,20 +19,11 @@ from pycalc.models.formats import EXPECTED
 from pycalc.models.json_text import pointer_step, shown
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE
 from pycalc.observability.requests import context_of, header, request_id_of
-from pycalc.routers.http.connection import BodyBroken, BodyTooLarge, ClientGone
+from pycalc.routers.http.connection import ClientGone
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
 from pycalc.routers.http.deps import resources_of, route_of
-from pycalc.routers.http.headers import rate_limit_fields
-from pycalc.routers.http.problem_types import (
-    FRAMEWORK,
-    MAX_ECHO,
-    STATUS,
-    body_of,
-    instance_of,
-    path_of,
-    problem_body,
-    raw_path_of,
-)
+from pycalc.routers.http.headers import rate_limit_fields, with_default_headers
+from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
 
@@ -59,14 +50,8 @@ _SENTENCES = {
 _OTHERWISE = "{name} is not of the documented form: see /docs for what is expected."
 
 
-def _problem(
-    request: Request, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: object
-) -> Response:
-    body = body_of(slug, title, detail, instance_of(request.scope), **members)
-    return Response(to_json(body), STATUS[slug], headers, PROBLEM_MEDIA_TYPE)
-
-
-def _headers(error: errors.PycalcError) -> dict[str, str]:
+def _headers(error: errors.PycalcError, scope: Scope) -> dict[str, str]:
+    """Return the header fields that tell programs more about an error."""
     if isinstance(error, errors.Unauthorized):
         reason = ', error="invalid_token"' if isinstance(error, errors.InvalidToken) else ""
         return {"WWW-Authenticate": f'Bearer realm="pycalc"{reason}'}
@@ -74,93 +59,61 @@ def _headers(error: errors.PycalcError) -> dict[str, str]:
         return {"WWW-Authenticate": f'Bearer realm="pycalc", error="insufficient_scope", scope="{error.scope}"'}
     if isinstance(error, errors.RetryLater):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, errors.MethodNotAllowed):
+        return {"Allow": ", ".join(error.methods)}
     if isinstance(error, errors.UnsupportedCoding):
         return {"Accept-Encoding": ", ".join(error.accepted)}
     if isinstance(error, errors.UnsupportedMediaType):
         return {"Accept": ", ".join(error.accepted)}
     if isinstance(error, errors.RangeNotSatisfiable):
         return {"Content-Range": f"bytes */{error.length}"}
-    return {}
-
-
-async def _expected(request: Request, error: Exception) -> Response:
-    """Return the response to a PycalcError or a RequestValidationError."""
-    if isinstance(error, RequestValidationError):
-        error = invalid_input(error.errors())
-    assert isinstance(error, errors.PycalcError)  # noqa: S101  # the handler is registered for these
-    body = problem_body(error, instance_of(request.scope))
-    status = STATUS[error.code]
-    if status in AUDITED:
-        audit_refusal(request.scope, status, error.detail)
-    named = {"X-Request-ID": request_id_of(request.scope)} if error.code == "internal-error" else {}
-    response = Response(to_json(body), status, {**_headers(error), **named}, PROBLEM_MEDIA_TYPE)
-    limits = error.limits if isinstance(error, errors.RateLimited) else context_of(request.scope).limits
-    if isinstance(error, errors.QuotaExceeded):
-        limits = (*limits, error.quota)
-    response.raw_headers += rate_limit_fields(limits)
-    return response
-
-
-def _matches(request: Request, path: str, method: str) -> set[Match]:
-    """Return how routes match a path and a method: fully, partially, or both. No match gives an empty set."""
-    scope = {"type": "http", "path": path, "root_path": "", "headers": [], "method": method}
-    return {route.matches(scope)[0] for route in request.app.routes} - {Match.NONE}
-
-
-async def _framework_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  # the handler is registered for these
-    if isinstance(error, BodyTooLarge):
-        detail = f"The body is too large: this route accepts up to {error.limit:,} bytes."
-        return _problem(request, "payload-too-large", errors.PayloadTooLarge.title, detail, limit=error.limit)
-    if isinstance(error, BodyBroken):
-        return _problem(request, "bad-request", *FRAMEWORK["bad-request"])
-    if error.status_code == 400:
-        unread = errors.FieldProblem("", "The body could not be read: send it in the documented form.")
-        return await _expected(request, errors.InvalidInput.of(unread))
-    if error.status_code == 404:
-        detail = "There is no such path."
-        asked = path_of(request.scope)
-        without_empty_segments = "/" + "/".join(filter(None, asked.split("/")))
-        whole = len(raw_path_of(request.scope)) <= MAX_ECHO
-        if whole and asked != without_empty_segments and _matches(request, without_empty_segments, "GET"):
-            detail += f" Did you mean {without_empty_segments}?"
-        return _problem(request, "not-found", errors.NotFound.title, detail)
-    if error.status_code == 405:
-        known = ("GET", "POST", "PUT", "PATCH", "DELETE")
-        methods = [method for method in known if Match.FULL in _matches(request, request.scope["path"], method)]
-        allowed = ["GET", "HEAD", *methods[1:]] if "GET" in methods else methods
-        return _problem(request, "method-not-allowed", *FRAMEWORK["method-not-allowed"], {"Allow": ", ".join(allowed)})
-    if error.status_code == 408:
-        return _problem(request, "request-timeout", *FRAMEWORK["request-timeout"])
-    return _problem(request, "internal-error", errors.PycalcError.title, "The request could not be handled.")
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    if isinstance(error, ClientGone):  # the framework drops this response if another one has begun
-        return Response(status_code=CLIENT_GONE)
-    named = {"X-Request-ID": request_id_of(request.scope)}
-    return _problem(request, "internal-error", *FRAMEWORK["internal-error"], named)
+    return {"X-Request-ID": request_id_of(scope)} if error.code == "internal-error" else {}
 
 
 async def response_to(request: Request, error: Exception) -> Response:
-    """Return the response to an error that the framework does not handle. Log the error if it is unexpected."""
-    if isinstance(error, errors.PycalcError):
-        return await _expected(request, error)
-    _log.error("unexpected error", path=request.url.path, exc_info=error)
-    return await _unexpected(request, error)
+    """Return the response to an error. Write a refusal to the audit log, and log an error that is unexpected."""
+    scope = request.scope
+    if isinstance(error, RequestValidationError):
+        error = invalid_input(error.errors())
+    elif isinstance(error, HTTPException) and error.status_code == 404:
+        error = errors.NotFound("There is no such path.")
+    elif isinstance(error, HTTPException) and error.status_code == 405:
+        known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        methods = tuple(method for method in known if _is_allowed(request, method))
+        detail = "The path does not support this method; Allow lists the methods that it supports."
+        error = errors.MethodNotAllowed(detail, methods)
+    elif not isinstance(error, errors.PycalcError):
+        _log.error("unexpected error", path=request.url.path, exc_info=error)
+        error = errors.PycalcError("")
+    status = STATUS[error.code]
+    if status in AUDITED:
+        audit_refusal(scope, status, error.detail)
+    body = to_json(problem_body(error, instance_of(scope)))
+    response = Response(body, status, _headers(error, scope), PROBLEM_MEDIA_TYPE)
+    limits = error.limits if isinstance(error, errors.RateLimited) else context_of(scope).limits
+    if isinstance(error, errors.QuotaExceeded):
+        limits = (*limits, error.quota)
+    response.raw_headers = with_default_headers([*response.raw_headers, *rate_limit_fields(limits)])
+    return response
 
 
-def bad_host(request: Request) -> Response:
-    """Return the response to an HTTP/1.1 request without exactly one Host field with a value (RFC 9112 §3.2)."""
-    detail = "An HTTP/1.1 request needs exactly one Host field, which names the host: send one."
-    return _problem(request, "bad-request", FRAMEWORK["bad-request"][0], detail)
+def _is_allowed(request: Request, method: str) -> bool:
+    method = "GET" if method == "HEAD" else method
+    scope = {"type": "http", "path": request.scope["path"], "root_path": "", "headers": [], "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Return the response to an error that the framework raises again and the server logs."""
+    if isinstance(error, ClientGone):  # the framework drops this response if another one has begun
+        return Response(status_code=CLIENT_GONE)
+    return await response_to(request, errors.PycalcError(""))
 
 
 def install_problems(app: FastAPI) -> None:
     """Register the handlers that turn every error of the application, except ClientGone, into an RFC 9457 problem."""
-    for kind in (errors.PycalcError, RequestValidationError):
-        app.add_exception_handler(kind, _expected)
-    app.add_exception_handler(HTTPException, _framework_error)
+    for kind in (errors.PycalcError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, response_to)
     app.add_exception_handler(Exception, _unexpected)
 
 

@@ -48,8 +48,7 @@ def accept_of(form: str, *, summary: bool) -> str:
 def etags_of(name: str, key: bytes) -> tuple[str, ...]:
     """Return the strong ETags of a result's bare digits: uncompressed, and in each of CODINGS.
 
-    Results never change, so an ETag is made from the result's ``name``, without computing the result. The ETag is an
-    HMAC with the secret ``key``, so that only a client that has received the result's headers knows it.
+    An ETag is an HMAC of the result's ``name`` with the secret ``key``, so that only recipients of the result know it.
     """
     tag = base64.urlsafe_b64encode(hmac.digest(key, name.encode(), sha256)[:18]).decode()
     return f'"{tag}"', *(f'"{tag}-{coding}"' for coding in CODINGS)
@@ -60,15 +59,13 @@ def measure_of(conditions: RequestConditions, etags: Sequence[str], *, unchanged
 
     For a range beyond the end, the function raises RangeNotSatisfiable, so that nothing is recorded.
     """
-    ranged = bool(etags and conditions.range) and not unchanged
-    if not (unchanged or ranged) and conditions.content:
+    empty = unchanged or not conditions.content
+    if not empty and not (etags and conditions.range):
         return None
 
     def measure(result: Result) -> int:
-        found = byte_range(conditions, etags[0], len(result.text)) if ranged else None
-        if unchanged or not conditions.content:
-            return 0
-        return len(result.text) if found is None else found[1] - found[0]
+        first, end = (0, 0) if empty else byte_range(conditions, etags[0], len(result.text)) or (0, len(result.text))
+        return end - first
 
     return measure
 
@@ -103,8 +100,7 @@ def batch_response(
 ) -> Response:
     """Return a response with the JSON in ``pieces``, and with ``fields`` as additional header fields.
 
-    Long texts are sent in slices, and never copied as a whole. ``reservations`` are released once the response has been
-    sent or has failed, or the client has disconnected.
+    ``reservations`` are released once the response has been sent or has failed, or the client has disconnected.
     """
 
     async def send_batch(_: Scope, receive: Receive, send: Send) -> None:
@@ -118,8 +114,7 @@ def batch_response(
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
     """Return the bytes before and after the result's text in the JSON of a calculation.
 
-    Only the members ``id``, ``cached`` and ``elapsed_ms`` are encoded for each response. The rest is encoded once and
-    cached with the result, because encoding a long result again would copy megabytes.
+    The other members are encoded once and cached with the result, because encoding a long result copies megabytes.
     """
     cached = b"true" if answer.cached else b"false"
     before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)
@@ -137,27 +132,24 @@ async def send_text(
 ) -> int:
     """Send the bare digits, or a range of them, and return the status. ``fields`` are additional header fields.
 
-    ``etags`` come from ``etags_of``, or are empty for a response without an ETag and ranges. The whole text is
-    compressed if the client prefers this, but a range never is. Raises RangeNotSatisfiable for a range beyond the end.
+    ``etags`` come from ``etags_of``, or are empty for a response without an ETag and ranges. A range is never
+    compressed. Raises RangeNotSatisfiable for a range beyond the end.
     """
-    etag, *coded = etags or ("",) * (1 + len(CODINGS))
-    text = answer.result.text
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer), *fields]
+    text, digest = answer.result.text, answer.result.facts.sha256
+    part = byte_range(conditions, etags[0] if etags else "", len(text))
+    may_be_coded = part is None and len(text) > SHORTEST_COMPRESSED
+    coding = preferred_coding(conditions.accept_encoding, CODINGS) if may_be_coded else None
+    etag = etags[0 if coding is None else 1 + CODINGS.index(coding)] if etags else ""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_facts(answer), *fields, *validators(etag)]
     if etags:
         headers.append((b"accept-ranges", b"bytes"))
-    part = byte_range(conditions, etag, len(text))
-    digest = answer.result.facts.sha256
-    whole = [] if digest is None else [(b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest))]
-    if part is not None:
-        first, end = part
-        headers += [*validators(etag), *whole, (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text)))]
-        return await _send(206, headers, (memoryview(text)[first:end],), None, send)
-    coding = preferred_coding(conditions.accept_encoding, CODINGS) if len(text) > SHORTEST_COMPRESSED else None
-    if coding is None:
-        headers += [*validators(etag), *whole]
-    else:
-        headers += validators(coded[CODINGS.index(coding)])
-    return await _send(status, headers, (text,), coding, send, content=conditions.content)
+    if coding is None and digest is not None:
+        headers.append((b"repr-digest", b"sha-256=:%b:" % base64.b64encode(digest)))
+    if part is None:
+        return await _send(status, headers, (text,), coding, send, content=conditions.content)
+    first, end = part
+    headers.append((b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(text))))
+    return await _send(206, headers, (memoryview(text)[first:end],), None, send)
 
 
 def validators(etag: str) -> list[Header]:
@@ -196,15 +188,11 @@ async def _send(
     if coding is None and status != 304:
         headers = [*headers, (b"content-length", b"%d" % length)]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *SECURITY_HEADERS]})
-    if not content:
-        await send({"type": "http.response.body", "body": b""})
-        return status
-    if length <= WHOLE:
-        await send({"type": "http.response.body", "body": b"".join(pieces)})
-        return status
-    for part in _slices(pieces) if coding is None else _compressed(pieces, coding):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    whole = length <= WHOLE
+    if content and not whole:
+        for part in _slices(pieces) if coding is None else _compressed(pieces, coding):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"".join(pieces) if content and whole else b""})
     return status
 
 

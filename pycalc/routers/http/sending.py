@@ -9,20 +9,16 @@ from typing import Any
 
 from fastapi import Request, Response
 from starlette.types import Message, Receive, Scope, Send
-from structlog import get_logger
 
 from pycalc.errors import Overloaded
 from pycalc.observability.requests import context_of
-from pycalc.resources.wiring import Resources
-from pycalc.routers.http.deps import key_of, resources_of, route_of
-from pycalc.routers.http.headers import send_response, with_default_headers
+from pycalc.routers.http.deps import key_of, resources_of
+from pycalc.routers.http.headers import with_default_headers
 from pycalc.routers.http.problems import response_to
 from pycalc.services.limits.concurrency import UNCOUNTED_BYTES, ReadingSpeed
 
 # Long responses go to the HTTP server in parts of this size, so that the server buffers only a few parts.
 PART_BYTES = 32 * 1024
-
-_log = get_logger(__name__)
 
 
 class ClientTooSlow(Exception):
@@ -32,9 +28,8 @@ class ClientTooSlow(Exception):
 def in_time(send: Send, reading_speed: ReadingSpeed) -> Send:
     """Return a ``send`` that raises ClientTooSlow if the client reads a response's parts too slowly.
 
-    The client may take ``reading_speed.seconds``, and one second more for every ``reading_speed.rate`` bytes. Only the
-    time during which ``send`` waits for the client counts. While there is nothing to send, for example between events,
-    the client's remaining time grows again, up to ``reading_speed.seconds``.
+    The client may take ``reading_speed.seconds``, and one second more for every ``reading_speed.rate`` bytes. Only
+    waits for the client count. While there is nothing to send, its time grows again, up to ``reading_speed.seconds``.
     """
     left, ended = reading_speed.seconds, monotonic()
 
@@ -66,18 +61,11 @@ class DeferredResponse(Response):
         return self._respond(scope, receive, send)
 
 
-def count_cut(resources: Resources, scope: Scope) -> None:
-    """Count and log a response that was cut off because its client read too slowly."""
-    resources.metrics.responses_cut.inc()
-    _log.warning("response cut: the client reads too slowly", route=route_of(scope))
-
-
 class ResponseSender:
     """A ``send`` for the framework's responses, which adds header fields, limits memory, and cuts slow clients off.
 
-    A body that comes in one message and has more than UNCOUNTED_BYTES counts towards the memory limit. If the limit has
-    no room for the response to a GET, an error with status 503 is sent instead. Responses to other methods are always
-    sent, because a 503 would say that nothing was done. Shorter bodies and streams are not counted.
+    A body of more than UNCOUNTED_BYTES in one message counts towards the memory limit. Without room for it, a GET gets
+    a 503 instead. Responses to other methods are always sent, because a 503 would say that nothing was done.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,14 +83,10 @@ class ResponseSender:
             self._head = {**message, "headers": with_default_headers(message.get("headers", ()))}
             return
         body: bytes = message.get("body", b"")
-        if len(body) > UNCOUNTED_BYTES and not message.get("more_body"):
-            await self._send_long(body)
-        else:
+        if len(body) <= UNCOUNTED_BYTES or message.get("more_body"):
             await self._send_part(message)
-
-    async def _send_long(self, body: bytes) -> None:
-        resources = resources_of(self._scope)
-        caller = context_of(self._scope).caller
+            return
+        resources, caller = resources_of(self._scope), context_of(self._scope).caller
         key = key_of(self._scope, resources) if caller is None else caller.user_id
         memory = resources.response_memory
         try:
@@ -110,7 +94,7 @@ class ResponseSender:
         except Overloaded as error:
             response = await response_to(Request(self._scope), error)
             self.status, self._head = response.status_code, None
-            await send_response(response, self._scope, self._receive, self._send)
+            await response(self._scope, self._receive, self._send)
             return
         with slot:
             for start in range(0, len(body), PART_BYTES):

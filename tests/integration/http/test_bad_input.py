@@ -278,13 +278,6 @@ def test_instance_is_the_path_as_a_uri_reference(server: Server, person: Person,
     assert exchange(server.port, "GET", target, person.headers).json()["instance"] == instance
 
 
-def test_a_suggested_path_keeps_its_escapes(server: Server, person: Person) -> None:
-    """The path that a 404 suggests can be requested as it is."""
-    reply = exchange(server.port, "GET", "/pow/2%2F3//5/", person.headers)
-    assert reply.json()["detail"] == "There is no such path. Did you mean /pow/2%2F3/5?"
-    assert exchange(server.port, "GET", "/pow/2%2F3/5", person.headers).json()["result"] == "32/243"
-
-
 def test_bytes_that_are_not_http_are_refused_before_the_application(server: Server, person: Person) -> None:
     """A raw byte 0xFF in a target gets 400 from the HTTP parser, and the service still works (RFC 9112 §3.2)."""
     assert exchange(server.port, "GET", b"/fibonacci/\xff", person.headers).status == 400
