@@ -8,7 +8,6 @@ from typing import Any
 
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Exponentiation, Negation, Node
-from pycalc.services.operations.expressions.parser import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.values import (
     UndecidedError,
@@ -22,11 +21,6 @@ from pycalc.services.operations.expressions.values import (
 from pycalc.services.operations.numbers.gmp import exact_root, gmp, mpz
 from pycalc.services.operations.numbers.literals import RationalLiteral
 
-# The functions of an expression that are not operations of the registry.
-BUILT_IN: Mapping[str, Signature] = {
-    **dict.fromkeys(("abs", "floor", "ceil", "round"), Signature(1, 1)),
-    **dict.fromkeys(("min", "max"), Signature(1, None)),
-}
 IRRATIONAL = "This power is irrational, so that it has no finite exact form: give a precision to round it to."
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -105,10 +99,10 @@ class Arithmetic:
     def _chain(self, node: Chain, operands: Sequence[Value]) -> Value:
         value = operands[0]
         for step, operand in zip(node.steps, operands[1:], strict=True):
-            value = self._step(step.position, step.operator, value, operand)
+            value = self.step(step.position, step.operator, value, operand)
         return value
 
-    def _step(self, position: int, sign: str, left: Value, right: Value) -> Value:
+    def step(self, position: int, sign: str, left: Value, right: Value) -> Value:
         match sign:
             case "+":
                 return self.add(position, left, right)
@@ -123,10 +117,10 @@ class Arithmetic:
             return fraction(left, right) if exact else self._enclosed("/", position, left, right)
         if is_whole(left) and is_whole(right):
             return left // right if sign == "//" else left % right
-        quotient = self._rounded(position, "floor", self._step(position, "/", left, right))
+        quotient = self._rounded(position, "floor", self.step(position, "/", left, right))
         if sign == "//":
             return quotient
-        return self._step(position, "-", left, self.multiply(position, quotient, right))
+        return self.step(position, "-", left, self.multiply(position, quotient, right))
 
     def _power(self, position: int, base: Value, exponent: Value) -> Value:
         if is_exact(base) and is_exact(exponent):
@@ -170,7 +164,7 @@ class Arithmetic:
     def _compare(self, position: int, sign: str, left: Value, right: Value) -> bool:
         if is_exact(left) and is_exact(right):
             return bool(_COMPARE[sign](left, right))
-        difference = self._step(position, "-", left, right)
+        difference = self.step(position, "-", left, right)
         if difference.contains(0):
             raise UndecidedError(position)
         return bool(_COMPARE[sign](1 if difference > 0 else -1, 0))

@@ -46,7 +46,7 @@ def _operation(node: Node) -> tuple[str, int]:
         case Chain():
             operand = _PRODUCT if node.is_sum else _POWER
             # A minus binds tighter than the operators of a chain, so a first operand such as -a needs no parentheses.
-            text = canonical(node.first, _LOOSE if isinstance(node.first, Negation) else operand)
+            text = canonical(node.first, _LOOSE if isinstance(node.first, Negation) else _PRODUCT)
             for step in node.steps:
                 text += f" {step.operator} {canonical(step.operand, operand)}"
             return text, _LOOSE if node.is_sum else _PRODUCT

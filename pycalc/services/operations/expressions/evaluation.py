@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
+from pycalc.services.operations.expressions.bounds import MOST_TERMS, Bounds
 from pycalc.services.operations.expressions.loops import (
     BLOCK,
     LEAST_TERMS,
-    Column,
-    ValueColumns,
-    joined,
+    Columns,
     polynomial_degree,
     polynomial_sum,
     takes_columns,
@@ -21,8 +20,7 @@ from pycalc.services.operations.expressions.loops import (
 from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
-from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, takes_residue
-from pycalc.services.operations.expressions.sizes import Size, range_of
+from pycalc.services.operations.expressions.sizes import FOLDED_BITS, range_of, takes_residue
 from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
 
@@ -42,14 +40,10 @@ class Evaluator:
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:
-        self._arithmetic = arithmetic
+        self.arithmetic = arithmetic
+        self.bounds = Bounds(arithmetic.functions, arithmetic.precision)  # for all values of the loops' variables
         self._prime = prime
         self._variables: dict[str, Value] = {}
-        self._ranges: dict[str, Size] = {}
-        self._sizer = Sizer(arithmetic.functions, arithmetic.precision, self._ranges, strict=False)
-        # Bounds of a node's value, found without the value. They hold for all values of the loops' variables.
-        self.size = self._sizer.size
-        self.functions = arithmetic.functions
         self._numbers: dict[int, Value] = {}  # the values of literals, by node, because a loop needs them in each term
         self._special: Mapping[type, Callable[[Any], Value]] = {
             Constant: self._number,
@@ -70,25 +64,18 @@ class Evaluator:
         special = self._special.get(type(node))
         if special is not None:
             return special(node)
-        return self._arithmetic.value(node, [self.value(child) for child in children(node)])
+        return self.arithmetic.value(node, [self.value(child) for child in children(node)])
 
-    def terms(
-        self,
-        node: Loop,
-        evaluate: Callable[[Node], Value],
-        evaluate_block: Callable[[ValueColumns], Column] | None,
-        *,
-        backward: bool = False,
-    ) -> Iterator[Value]:
-        """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
+    def terms(self, node: Loop, residues: Residues | None = None) -> Iterator[Value]:
+        """Yield the terms of a loop or, with ``residues``, their residues.
 
         From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
-        only their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms
-        instead, and from one term more. Callers compare the two sums, which differ if the assumed degree is too low,
-        unless the terms are symmetric. If other terms are exact and small, yield the sum or the product of each block
-        of terms. This needs ``evaluate_block``, which must return the column of the body.
+        only their sum, which is found from the first few terms. The residues of a verification find it from the last
+        few terms instead, and from one term more, so that the results differ if the assumed degree is too low, unless
+        the terms are symmetric. If other terms are exact and small, yield the sum or the product of each block of
+        terms.
 
-        Raises DomainError for bounds that are not whole numbers and for too many terms, and the errors of ``evaluate``.
+        Raises DomainError for bounds that are not whole numbers and for too many terms, and the errors of ``value``.
         """
         first, last = self.value(node.first), self.value(node.last)
         if not (is_whole(first) and is_whole(last)):
@@ -97,41 +84,36 @@ class Evaluator:
             raise undefined(node.position, f"This {node.name} has too many terms: at most {MOST_TERMS:,} are computed.")
         if last < first:
             return
-        indices = range(int(first), int(last) + 1)
-        with self._scope(node, range_of(first, last)):
-            if len(indices) < LEAST_TERMS:
-                yield from self._single(node, indices, evaluate)
-                return
-            varying = varying_nodes(node)
-            degree = polynomial_degree(node, varying, self.size, len(indices))
-            if degree is not None:
-                points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
-                yield polynomial_sum(list(self._single(node, points, evaluate)), len(indices))
-                return
-            in_columns = takes_columns(node, varying, self.size)
-            for start in range(0, len(indices), BLOCK):
-                block = indices[start : start + BLOCK]
-                if in_columns and evaluate_block:
-                    columns = ValueColumns(list(map(mpz, block)), varying, self.size, self._arithmetic, self.value)
-                    with suppress(ZeroDivisionError):  # evaluating single terms raises the error with its position
-                        yield joined(node, evaluate_block(columns))
-                        continue
-                yield from self._single(node, block, evaluate)
-
-    @contextmanager
-    def _scope(self, node: Loop, bounds: Size) -> Iterator[None]:
-        # Afterwards, the variable of an outer loop with the same name is restored.
-        outer, outer_range = self._variables.get(node.variable), self._ranges.get(node.variable)
-        self._ranges[node.variable] = bounds
-        self._sizer.forget(node.body)
+        outer, value = self.bounds, self._variables.get(node.variable)
+        self.bounds = outer.within(node.variable, range_of(first, last))
         try:
-            yield
-        finally:
-            if outer is not None and outer_range is not None:
-                self._variables[node.variable], self._ranges[node.variable] = outer, outer_range
-            self._sizer.forget(node.body)
+            yield from self._terms(node, range(int(first), int(last) + 1), residues)
+        finally:  # an outer loop may have a variable of the same name
+            self.bounds, self._variables[node.variable] = outer, value
 
-    def _single(self, node: Loop, indices: range, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
+    def _terms(self, node: Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
+        if len(indices) < LEAST_TERMS:
+            yield from self._single(node, indices, residues)
+            return
+        varying = varying_nodes(node)
+        degree = polynomial_degree(node, varying, self.bounds.of, len(indices))
+        if degree is not None:
+            backward = residues is not None and residues.verifying
+            points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
+            yield polynomial_sum(list(self._single(node, points, residues)), len(indices))
+            return
+        is_short = residues is None or residues.modulus.bit_length() <= FOLDED_BITS
+        columns = Columns(varying, self) if is_short and takes_columns(node, varying, self.bounds.of) else None
+        for start in range(0, len(indices), BLOCK):
+            block = indices[start : start + BLOCK]
+            if columns:
+                with suppress(ZeroDivisionError):  # evaluating single terms raises the error with its position
+                    yield columns.joined(node, block, residues)
+                    continue
+            yield from self._single(node, block, residues)
+
+    def _single(self, node: Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
+        evaluate = residues.of if residues else self.value
         for index in indices:
             self._variables[node.variable] = mpz(index)
             yield evaluate(node.body)
@@ -143,11 +125,11 @@ class Evaluator:
         return value
 
     def _loop(self, node: Loop) -> Value:
-        join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
+        join = self.arithmetic.add if node.name == "sum" else self.arithmetic.multiply
         # What ``terms`` yields is joined in a balanced tree, so that few operations have large operands. A part is a
         # level and the joined value of 2^level items. The highest level comes first.
         parts: list[tuple[int, Value]] = []
-        for term in self.terms(node, self.value, lambda columns: columns.of(node.body)):
+        for term in self.terms(node):
             level, value = 0, term
             while parts and parts[-1][0] == level:
                 value = join(node.position, parts.pop()[1], value)
@@ -160,13 +142,14 @@ class Evaluator:
 
     def _chain(self, node: Chain) -> Value:
         """Return a chain's value. If it begins with ``a % m`` for a large whole ``a``, do not compute ``a`` itself."""
-        step = node.steps[0]
-        if step.operator == "%" and takes_residue(self.size(node.first), self.size(step.operand)):
-            first = self._residue(step.position, node.first, self.value(step.operand))
-            node = Chain(node.position, node.first, node.steps[1:])
+        steps, (first, *_) = node.steps, node.steps
+        if first.operator == "%" and takes_residue(self.bounds.of(node.first), self.bounds.of(first.operand)):
+            value, steps = self._residue(first.position, node.first, self.value(first.operand)), steps[1:]
         else:
-            first = self.value(node.first)
-        return self._arithmetic.value(node, [first, *(self.value(step.operand) for step in node.steps)])
+            value = self.value(node.first)
+        for step in steps:
+            value = self.arithmetic.step(step.position, step.operator, value, self.value(step.operand))
+        return value
 
     def _modulo(self, node: Modulo) -> Value:
         modulus = self.value(node.modulus)
@@ -175,10 +158,10 @@ class Evaluator:
 
     def _residue(self, position: int, node: Node, modulus: Value) -> Value:
         try:
-            if isinstance(node, Call) and node.name in self.functions:
+            if isinstance(node, Call) and node.name in self.arithmetic.functions:
                 # The operation verifies this residue itself, because one modulo a large prime may take far longer.
-                operands = [self.value(argument) for argument in node.arguments]
-                return self.functions[node.name].residue(node.position, operands, int(modulus), verified=True)
+                function, operands = self.arithmetic.functions[node.name], list(map(self.value, node.arguments))
+                return function.residue(node.position, operands, int(modulus), verified=True)
             if not self._prime:
                 return Residues(self, modulus).of(node)
             modulus = int(modulus)
@@ -187,7 +170,7 @@ class Evaluator:
                 raise DisagreementError
             return wider % modulus
         except NotInvertibleError:
-            size = self.size(node)
+            size = self.bounds.of(node)
         if size.bits + size.places > FALLBACK_BITS:
             detail = (
                 "A divisor shares a factor with the modulus, so the number must be computed without mod, but it is too "

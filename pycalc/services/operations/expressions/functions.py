@@ -10,7 +10,7 @@ from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
 from pycalc.services.operations.base import Estimate, Modular, Operation, ResiduePlan, Stepwise
-from pycalc.services.operations.expressions.parser import Signature
+from pycalc.services.operations.expressions.nodes import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value

@@ -7,14 +7,14 @@ A column is the list of a node's values for a block of values of the loop's vari
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from math import inf
 from operator import sub
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pycalc.services.operations.expressions.arithmetic import Arithmetic
 from pycalc.services.operations.expressions.nodes import (
+    Call,
     Chain,
     Constant,
     Exponentiation,
@@ -24,10 +24,15 @@ from pycalc.services.operations.expressions.nodes import (
     Node,
     Variable,
     children,
+    needs_value,
 )
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, Enclosed, Size
-from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest
+from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
+
+if TYPE_CHECKING:
+    from pycalc.services.operations.expressions.evaluation import Evaluator
+    from pycalc.services.operations.expressions.residues import Residues
 
 BLOCK = 256  # terms; a column of the longest values takes some 0.1 MB
 LEAST_TERMS = 16  # a shorter loop is evaluated sooner than its sizes are found
@@ -60,6 +65,13 @@ def varying_nodes(loop: Loop) -> set[int]:
 
     varies(loop.body)
     return found
+
+
+def invariant_parts(node: Node, varying: set[int]) -> list[Node]:
+    """Return the largest parts of a tree that do not depend on the loop's variable."""
+    if id(node) not in varying:
+        return [node]
+    return [part for child in children(node) for part in invariant_parts(child, varying)]
 
 
 def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -> bool:
@@ -95,59 +107,74 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
     return fits(loop.body)
 
 
-def joined(loop: Loop, column: Column) -> Value:
-    """Return the sum or the product of a column, joined in a balanced tree. Raises TypeError if a term is not exact."""
-    join = operator.add if loop.name == "sum" else operator.mul
-    while len(column) > 1:
-        rest = column[-1:] if len(column) % 2 else []
-        column = [*map(join, column[::2], column[1::2]), *rest]
-    value = lowest(column[0])
-    if not is_exact(value):  # GMP returns floating-point numbers for some fractions, and one would make all inexact
-        raise TypeError(f"a column has an inexact term: {value!r}")
-    return value
+class Columns:
+    """The columns of a loop's body, for one block of terms after the other.
 
+    ``varying`` must be the result of ``varying_nodes``, and ``takes_columns`` must hold.
+    """
 
-@dataclass(frozen=True, slots=True)
-class ValueColumns:
-    """The columns of exact values for a block of a loop's terms. A division by zero raises ZeroDivisionError."""
+    def __init__(self, varying: set[int], evaluator: Evaluator) -> None:
+        self._varying = varying
+        self._evaluator = evaluator
+        self._invariants: dict[tuple[int, bool], Value] = {}
+        self._indices: Column = []
 
-    indices: Column  # the values of the variable
-    varying: set[int]  # the ids of the nodes that depend on the variable
-    size: Callable[[Node], Size]
-    arithmetic: Arithmetic
-    alone: Callable[[Node], Value]  # returns the value of a node that does not depend on the variable
+    def joined(self, loop: Loop, indices: range, residues: Residues | None) -> Value:
+        """Return the sum or the product of the terms, or of their residues, joined in a balanced tree.
 
-    def of(self, node: Node) -> Column:
-        """Return the column of a node's values."""
-        if id(node) not in self.varying:
-            return [self.alone(node)] * len(self.indices)
-        operands = children(node)
-        match node:
-            case Variable():
-                return self.indices
-            case Negation(_, operand):
-                column = list(map(operator.neg, self.of(operand)))
-            case Chain():
-                column = self.exact(node, len(node.steps))
-            case Exponentiation():
-                column = list(map(pow, *map(self.of, operands)))
-            case Modulo():
-                column = list(map(operator.mod, *map(self.of, operands)))
-            case _:
-                columns = map(self.of, operands)
-                column = [self.arithmetic.value(node, values) for values in zip(*columns, strict=True)]
+        Raises ZeroDivisionError for a division by zero, and for a divisor that has no inverse.
+        """
+        self._indices = list(map(mpz, indices))
+        join = operator.add if loop.name == "sum" else operator.mul
+        column = self._of(loop.body, residues)
+        while len(column) > 1:
+            rest = column[-1:] if len(column) % 2 else []
+            column = [*map(join, column[::2], column[1::2]), *rest]
+        value = lowest(column[0])
+        if not is_exact(value):  # GMP returns floating-point numbers for some fractions, and one would make all inexact
+            raise TypeError(f"a column has an inexact term: {value!r}")
+        return value
+
+    def _of(self, node: Node, residues: Residues | None = None) -> Column:
+        """Return the column of a node's values or, with ``residues``, of its residues."""
+        if id(node) not in self._varying:
+            key = id(node), residues is None
+            if key not in self._invariants:
+                self._invariants[key] = residues.of(node) if residues else self._evaluator.value(node)
+            return [self._invariants[key]] * len(self._indices)
+        if residues and needs_value(node):
+            return list(map(residue_of, self._of(node), repeat(residues.modulus)))
+        column = self._operation(node, residues)
         # Whole numbers among fractions, such as some values of ``max(i, 9) / 2``, become integers.
         divides = isinstance(node, Chain) and any(step.operator == "/" for step in node.steps)
-        if divides or any(self.size(operand).places for operand in operands):
+        if not residues and (divides or any(self._evaluator.bounds.of(operand).places for operand in children(node))):
             return list(map(lowest, column))
         return column
 
-    def exact(self, node: Chain, steps: int) -> Column:
-        """Return the column of the first ``steps`` steps of a chain. Whole numbers may have the type of fractions."""
-        column, *operands = [self.of(operand) for operand in children(node)[: steps + 1]]
-        for step, operand in zip(node.steps[:steps], operands, strict=True):
-            column = list(map(OPERATORS[step.operator], column, operand))
-        return column
+    def _operation(self, node: Node, residues: Residues | None) -> Column:
+        modulus = residues.modulus if residues else None
+        match node:
+            case Negation(_, operand):
+                return self._reduced(map(operator.neg, self._of(operand, residues)), modulus)
+            case Chain(_, first, steps):
+                column = self._of(first, residues)
+                for step in steps:
+                    join, operands = OPERATORS[step.operator], self._of(step.operand, residues)
+                    if residues and step.operator == "/":
+                        join, operands = operator.mul, list(map(residues.divisor, operands))
+                    column = self._reduced(map(join, column, operands), modulus)
+                return column
+            case Exponentiation(_, base, exponent):
+                return list(map(pow, self._of(base, residues), self._of(exponent), repeat(modulus)))
+            case Modulo(_, operand, divisor):
+                return list(map(operator.mod, self._of(operand), self._of(divisor)))
+            case Call(_, _, arguments):
+                call = residues.of_call if residues else self._evaluator.arithmetic.value
+                return [call(node, row) for row in zip(*map(self._of, arguments), strict=True)]
+        return self._indices
+
+    def _reduced(self, column: Iterable[Value], modulus: Value | None) -> Column:
+        return list(column if modulus is None else map(operator.mod, column, repeat(modulus)))
 
 
 def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:

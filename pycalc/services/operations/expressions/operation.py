@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
 from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Verified
 from pycalc.services.operations.expressions import costs
-from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
+from pycalc.services.operations.expressions.arithmetic import Arithmetic
+from pycalc.services.operations.expressions.bounds import LARGEST_ARGUMENT
 from pycalc.services.operations.expressions.canonical import canonical
+from pycalc.services.operations.expressions.estimator import PRIME_SIZE, Estimator
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.node_sizes import LARGEST_ARGUMENT
 from pycalc.services.operations.expressions.nodes import (
+    BUILT_IN,
     Call,
     Comparison,
     Constant,
@@ -28,7 +30,6 @@ from pycalc.services.operations.expressions.nodes import (
 from pycalc.services.operations.expressions.parser import MOST_CHARACTERS, MOST_DEPTH, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
-from pycalc.services.operations.expressions.sizer import PRIME_SIZE, Sizer
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT, Enclosed
 from pycalc.services.operations.expressions.values import UndecidedError, Value, is_exact, is_whole, text_of_value
 from pycalc.services.operations.numbers.literals import key_of, lowest
@@ -101,8 +102,8 @@ class Evaluate(Calculable[Expression]):
 
     def estimate(self, args: Expression, precision: int) -> Estimate:
         root = self._with_values(args.root, precision)
-        sizer = Sizer(self._functions, precision, {}, strict=True)
-        size = sizer.size(root)
+        estimator = Estimator(self._functions, precision)
+        size = estimator.value(root)
         if size.value is not None:
             digits = sum(character.isdigit() for character in text_of_value(size.value))
         elif size.rounded is Enclosed.YES:  # only the bounds of an enclosure may be infinite
@@ -112,17 +113,17 @@ class Evaluate(Calculable[Expression]):
             least = precision + _LEADING_ZEROS if size.rounded else 1
             digits = max(least, int(size.digits + size.places))
         if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
-            again = Sizer(self._functions, 2 * precision, {}, strict=True)
-            again.size(root)
-            seconds = sizer.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
+            again = Estimator(self._functions, 2 * precision)
+            again.value(root)
+            seconds = estimator.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
         else:
+            written = min(digits, estimator.typical if isinstance(root, Loop) else size.digits)
             for part in children(root) if self._is_no_number(root) else (root,):
-                sizer.residue(part, PRIME_SIZE)
-            written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
-            seconds = sizer.seconds + costs.WHOLE + costs.text(written)
-        if size.rounded or not sizer.certain:
+                estimator.residue(part, PRIME_SIZE)
+            seconds = estimator.seconds + costs.WHOLE + costs.text(written)
+        if size.rounded or not estimator.certain:
             seconds = max(seconds, _LEAST_UNCERTAIN_SECONDS)
-        return Estimate(digits, seconds, not size.rounded, sizer.memory)
+        return Estimate(digits, seconds, not size.rounded, estimator.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
         """Return ``root``. If it is a call whose value is not a number, replace its arguments by their values.
@@ -140,9 +141,9 @@ class Evaluate(Calculable[Expression]):
 
     def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
         """Return the exact values of nodes, or None if this may be slow, or if one may have over ``most_bits`` bits."""
-        sizer = Sizer(self._functions, precision, {}, strict=True)
-        sizes = [sizer.size(node) for node in nodes]
-        if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
+        estimator = Estimator(self._functions, precision)
+        sizes = [estimator.value(node) for node in nodes]
+        if estimator.seconds > _QUICK_SECONDS or not estimator.certain:
             return None
         if max((size.bits + size.places for size in sizes), default=0) > most_bits:
             return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 from pycalc.errors import InvalidInput
 from pycalc.services.operations.expressions.lexer import Token, separated_thousands, tokens
@@ -22,6 +22,7 @@ from pycalc.services.operations.expressions.nodes import (
     Modulo,
     Negation,
     Node,
+    Signature,
     Step,
     Variable,
     children,
@@ -42,14 +43,6 @@ _TOO_DEEP = (
     f"An expression has at most {MOST_DEPTH} parentheses and exponents, and {MOST_LEVELS} operations, within each "
     "other: write it with fewer levels."
 )
-
-
-class Signature(NamedTuple):
-    """The number of arguments that a function takes, and whether its value is a number."""
-
-    least: int
-    most: int | None  # None: no limit
-    numeric: bool = True  # if False, the value is not a number, so a call must be the whole expression
 
 
 def parse(text: str, functions: Mapping[str, Signature]) -> Node:
@@ -148,16 +141,21 @@ class _Parser:
     def _product(self) -> Node:
         return self._chain(self._unary(), "*/%", self._unary)
 
-    def _chain(self, first: Node, operators: str, operand: Callable[[], Node]) -> Node:
-        steps = []
+    def _chain(self, node: Node, operators: str, operand: Callable[[], Node]) -> Node:
+        steps: list[Step] = []
         while self._token.kind == "operator" and self._token.text[0] in operators:
             operator = self._take()
             steps.append(Step(operator.position, operator.text, operand()))
         if not steps:
-            return first
-        if isinstance(first, Chain) and first.is_sum == (operators == "+-"):  # (a + b) + c is the chain a + b + c
-            return Chain(steps[0].position, first.first, (*first.steps, *steps))
-        return Chain(steps[0].position, first, tuple(steps))
+            return node
+        position = steps[0].position
+        while isinstance(node, Chain) and node.is_sum == (operators == "+-"):  # (a + b) + c is the chain a + b + c
+            steps = [*node.steps, *steps]
+            node = node.first
+        exact = max((index for index, step in enumerate(steps, 1) if step.operator in ("//", "%")), default=0)
+        if 0 < exact < len(steps):
+            node, steps = Chain(position, node, tuple(steps[:exact])), steps[exact:]
+        return Chain(position, node, tuple(steps))
 
     def _unary(self) -> Node:
         """Parse signs, then an operand with its factorial and its exponent: ``-2^2`` is -(2^2)."""

@@ -1,4 +1,4 @@
-"""Estimates of the sizes of values before these are computed, and arithmetic on such estimates."""
+"""Sizes of values before these are computed, arithmetic on sizes, and how a size decides the way of computing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from enum import IntEnum
 from math import ceil, inf, log2
 from typing import NamedTuple
 
+from pycalc.services.operations.expressions.problems import MOST_BITS, too_large
 from pycalc.services.operations.expressions.values import Value, is_whole, lowest
 from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.numbers.primes import coprime_part
 
 FOLDED_BITS = 4_096  # values up to this size are computed while planning
+MOST_DIRECT_BITS = 4_096  # the left side of ``%`` is computed in full up to this size
+# In a residue, an exponent of more bits is reduced by Euler's theorem, if the modulus is short enough to be factored.
+EULER_BITS = 65_536
+MOST_EULER_MODULUS_BITS = 128
+MOST_EXPONENT_BITS = 1 << 24  # about 5,050,445 digits
 MARGIN = 1 + 1e-9  # a factor that covers the error of a logarithm
 BITS_PER_DIGIT = 3.32192809488737
+_SMALL_PRIMES = gmp.primorial(1_000)
 
 
 class Enclosed(IntEnum):
@@ -124,3 +132,40 @@ def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -
         return None, None
     found = [lowest(combine(a, b)) for a in ends[:2] for b in ends[2:]]
     return min(found), max(found)
+
+
+def takes_residue(size: Size, modulus: Size) -> bool:
+    """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
+
+    This is so if ``a`` may have over MOST_DIRECT_BITS bits, if both are whole and exact, and ``m`` certainly positive.
+    """
+    whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
+    return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf and modulus.bits <= MOST_BITS
+
+
+def choose_euler(position: int, exponent: Size, modulus: Size) -> bool:
+    """Return whether to reduce an exponent by Euler's theorem, which requires the prime factors of the modulus.
+
+    The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above
+    2^20, and above the number of bits of the modulus. So that the modulus is factored in time, it must have at most
+    MOST_EULER_MODULUS_BITS bits, not counting the prime factors up to 1,000 of a known modulus.
+
+    Raises ResultTooLarge, with the position, if an exponent that cannot be reduced may have over MOST_EXPONENT_BITS.
+    """
+    if exponent.bits > EULER_BITS and not (exponent.places or exponent.rounded):
+        large = exponent.least > 20 and modulus.bits < 2.0 ** min(exponent.least, 1023.0)
+        if large and factored_bits(modulus) <= MOST_EULER_MODULUS_BITS:
+            return True
+    if exponent.bits > MOST_EXPONENT_BITS:
+        detail = (
+            "This exponent may have more than 5,050,445 digits: make it smaller. A larger exponent is possible only if "
+            "it is certainly a large, positive whole number. The modulus must then have at most 128 bits, not counting "
+            "prime factors up to 1,000."
+        )
+        raise too_large(position, detail, MOST_EXPONENT_BITS)
+    return False
+
+
+def factored_bits(modulus: Size) -> float:
+    """Return the bits of a modulus without its prime factors up to 1,000, or with them if the modulus is unknown."""
+    return modulus.bits if modulus.value is None else log2_of(coprime_part(modulus.value, _SMALL_PRIMES))

@@ -1,0 +1,291 @@
+"""The cost of computing a tree's value, or its residue, estimated before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from math import ceil, inf
+from operator import mul
+
+from pycalc.services.operations.expressions import costs
+from pycalc.services.operations.expressions.bounds import LARGEST_ARGUMENT, Bounds
+from pycalc.services.operations.expressions.functions import LARGEST_PRIME, Function
+from pycalc.services.operations.expressions.loops import (
+    LEAST_TERMS,
+    invariant_parts,
+    polynomial_degree,
+    takes_columns,
+    varying_nodes,
+)
+from pycalc.services.operations.expressions.nodes import (
+    BUILT_IN,
+    Call,
+    Chain,
+    Constant,
+    Exponentiation,
+    Loop,
+    Modulo,
+    Negation,
+    Node,
+    children,
+    needs_value,
+    tree,
+)
+from pycalc.services.operations.expressions.problems import MOST_BITS, too_large
+from pycalc.services.operations.expressions.sizes import (
+    BITS_PER_DIGIT,
+    FOLDED_BITS,
+    Enclosed,
+    Size,
+    choose_euler,
+    factored_bits,
+    size_of,
+    takes_residue,
+)
+from pycalc.services.operations.expressions.values import Value
+from pycalc.services.operations.numbers.gmp import mpz
+from pycalc.services.operations.numbers.literals import MAX_LITERAL
+from pycalc.services.operations.numbers.modular import PRIME_BITS
+from pycalc.services.operations.numbers.primes import totient
+
+PRIME_SIZE = Size(None, None, PRIME_BITS)  # the size of a verification's prime
+_MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
+# A guess for an unknown argument: the cost of an operation's residue, as a multiple of that of a power whose exponent
+# has the size of the argument.
+_CALL = 50
+# The most bits of the number that stands for an unknown modulus when a call's residue is planned.
+_MOST_PLANNED_BITS = 1 << 24
+_PRIME_COFACTOR_BITS = 19.9  # a number below 10^6 without prime factors up to 1,000 is a prime or 1
+_MOST_NESTED = 2  # nested loops up to this depth have their costs averaged over samples
+_SAMPLED = 4  # terms whose denominators are compared
+_SIMPSON = (1 / 12, 4 / 12, 2 / 12, 4 / 12, 1 / 12)
+
+
+class Estimator:
+    """A counter of the seconds and the memory that an evaluation takes.
+
+    Each call of ``value`` or ``residue`` adds the cost of a node, with all nodes below it.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], precision: int) -> None:
+        self.seconds = 0.0  # on one core
+        self.memory = 0.0  # bytes
+        self.certain = True  # False once a cost depended on samples of a function or on guesses
+        self.typical = inf  # the likely number of digits of the last loop, which may be far below its bound
+        self._functions = functions
+        self._precision = precision
+        # The sizes for all values of the loops' variables, by which an evaluation chooses its ways, and those for the
+        # values that are sampled.
+        self._ranges = self._sizes = Bounds(functions, precision)
+        self._nested = 0  # loops around the current node whose costs are averaged over samples
+        self._varying: set[int] | None = None  # in a loop that is computed in columns, the ids of its varying nodes
+
+    def value(self, node: Node) -> Size:
+        """Count the cost of a node's value, and return its size.
+
+        Raises ResultTooLarge for a part that may be too large, and the errors of ``Bounds.of``.
+        """
+        if self._is_counted(node):
+            return self._sizes.of(node)
+        match node:
+            case Chain(_, first, steps) if steps[0].operator == "%" and self._takes_residue(first, steps[0].operand):
+                self._inner_residue(first, self.value(steps[0].operand))
+                for step in steps[1:]:
+                    self.value(step.operand)
+            case Modulo(_, operand, modulus) if self._varying is None:
+                self._inner_residue(operand, self.value(modulus))
+            case Loop():
+                self._loop(node)
+            case _:
+                for child in children(node):
+                    self.value(child)
+        size = self._sizes.of(node)
+        self._check(node, size)
+        self.seconds += self._sizes.seconds(node)
+        return size
+
+    def _check(self, node: Node, size: Size) -> None:
+        """Refuse a value, or an argument of a call, that may be too large. Count the memory of the value."""
+        if isinstance(node, Call) and node.name not in BUILT_IN:
+            arguments = list(map(self._sizes.of, node.arguments))
+            self.certain &= all(each.value is not None for each in arguments)
+            if any(each.low is None and each.bits > LARGEST_ARGUMENT for each in arguments):
+                detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
+                raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
+        if isinstance(node, Exponentiation) and size.rounded and self._precision:
+            self.certain = False  # the first enclosure imports FLINT
+        if size.rounded is not Enclosed.YES:
+            self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
+            if not size.bits + size.places <= MOST_BITS:
+                raise too_large(node.position)
+
+    def residue(self, node: Node, modulus: Size) -> None:
+        """Count the cost of a node's residue modulo a number of this size. Raises the errors of ``value``."""
+        if self._is_counted(node):
+            return
+        digits = modulus.bits / BITS_PER_DIGIT
+        match node:
+            case Constant():
+                self.seconds += costs.multiply(digits, digits)
+            case Negation(_, operand):
+                self.residue(operand, modulus)
+            case Chain(_, first, steps) if not needs_value(node):
+                self.residue(first, modulus)
+                for step in steps:
+                    self.residue(step.operand, modulus)
+                    self.certain &= step.operator != "/"  # without an inverse, the value is computed in full
+                    self.seconds += 3 * costs.multiply(digits, digits) if step.operator in "*/" else 0.0
+            case Exponentiation():
+                self._residue_of_power(node, modulus)
+            case Loop():
+                self._loop(node, modulus)
+            case Call() if not needs_value(node):
+                self._residue_of_call(node, modulus)
+            case _:
+                self.value(node)
+                if isinstance(node, Modulo) and self._varying is None:
+                    self.value(node)  # it is verified by two residues
+
+    def _is_counted(self, node: Node) -> bool:
+        """Return whether a node's cost is counted once for a whole loop. If not, count the interpreter's share."""
+        if self._varying is not None and id(node) not in self._varying:
+            return True
+        self.seconds += costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
+        return False
+
+    def _takes_residue(self, first: Node, modulus: Node) -> bool:
+        return self._varying is None and takes_residue(self._peek(first), self._peek(modulus))
+
+    def _peek(self, node: Node) -> Size:
+        """Return the size for all values of the loops' variables. Count the time to find it, not that of the value."""
+        if not self._nested:  # a loop counts the time to find the sizes itself
+            self.seconds += costs.PEEK
+        return self._ranges.of(node)
+
+    def _inner_residue(self, node: Node, modulus: Size) -> None:
+        """Count the cost of a ``mod`` or ``%`` in the tree: the residue of its left side, ``node``."""
+        self.seconds += costs.RESIDUE
+        if isinstance(node, Call) and node.name in self._functions:
+            self._residue_of_call(node, modulus, alone=True)
+        else:
+            self.residue(node, modulus)
+
+    def _loop(self, node: Loop, modulus: Size | None = None) -> None:
+        """Count the cost of a sum or a product, or of its residue modulo a number of the size ``modulus``.
+
+        First, the cost of a term is found for the whole range of the variable, which gives upper bounds for every term.
+        Then it is found for five single values, and the weighted mean (Simpson's rule) is counted for each term. If an
+        end of the range is not known, or if this loop is within two others, the cost for the range is counted.
+        """
+        self.value(node.first)
+        self.value(node.last)
+        first, last = self._sizes.ends(node)
+        terms = int(last.high - first.low) + 1
+        if terms <= 0:
+            return
+        is_known = first.value is not None and last.value is not None
+        ranges, sizes, depth = self._ranges, self._sizes, self._nested
+        self._ranges, self._sizes = ranges.inside(node), sizes.inside(node)
+        self.seconds += costs.LOOP
+        self.certain &= is_known
+        degree = None
+        if terms >= LEAST_TERMS:
+            self.seconds += costs.SIZE * sum(1 for _ in tree(node.body))
+            varying = varying_nodes(node)
+            degree = polynomial_degree(node, varying, self._ranges.of, terms)
+            is_short = is_known and (modulus is None or modulus.bits <= FOLDED_BITS)
+            if degree is None and is_short and takes_columns(node, varying, self._ranges.of):
+                for part in invariant_parts(node.body, varying):
+                    self._part(part, modulus)
+                self._varying = varying
+        self._nested = _MOST_NESTED
+        seconds, bits, places = self._sample(node, modulus, self._sizes)
+        memory = self.memory
+        join = costs.JOIN if self._varying is None else costs.COLUMN
+        by_differences = (degree or 0) ** 2 * (costs.JOIN + costs.add(bits / BITS_PER_DIGIT))
+        is_sampled = is_known and depth < _MOST_NESTED
+        if is_sampled:
+            self._nested = depth + 1
+            values = [size_of(first.low + (last.high - first.low) * quarter // 4) for quarter in range(5)]
+            samples = [self._sample(node, modulus, sizes.within(node.variable, value)) for value in values]
+            seconds, bits, places = (sum(map(mul, _SIMPSON, each)) for each in zip(*samples, strict=True))
+        self._ranges, self._sizes, self._nested, self._varying, self.memory = ranges, sizes, depth, None, memory
+        self.seconds += (seconds + join) * terms if degree is None else seconds * (degree + 2) + by_differences
+        if modulus is None:
+            is_nested = is_sampled and terms > _SAMPLED and self._has_nested_denominators(node, first.low)
+            self.typical = max(1.0, (bits + places) * (1 if is_nested else terms) / BITS_PER_DIGIT)
+            size = sizes.of(node)
+            if degree is None and size.bits + size.places <= MOST_BITS:
+                digits = bits * terms / BITS_PER_DIGIT, places * terms / BITS_PER_DIGIT
+                self.seconds += costs.joined(node.name, terms, *digits, is_nested=is_nested)
+
+    def _sample(self, node: Loop, modulus: Size | None, sizes: Bounds) -> tuple[float, float, float]:
+        """Return the seconds for a loop's term, and the bits of its numerator and denominator. Do not count them."""
+        before, self._sizes = self.seconds, sizes
+        size = self._part(node.body, modulus)
+        seconds, self.seconds = self.seconds - before, before
+        return seconds, size.bits, size.places
+
+    def _part(self, node: Node, modulus: Size | None) -> Size:
+        if modulus is None:
+            return self.value(node)
+        self.residue(node, modulus)
+        return modulus
+
+    def _has_nested_denominators(self, node: Loop, first: Value) -> bool:
+        """Return whether in the first terms of a sum, each denominator is a multiple of the one before, as in 1/2^i."""
+        if node.name == "prod":
+            return False
+        found = [self._sizes.within(node.variable, size_of(first + index)) for index in range(1, _SAMPLED + 1)]
+        values = [sizes.of(node.body).value for sizes in found]
+        return None not in values and all(right.denominator % left.denominator == 0 for left, right in pairwise(values))
+
+    def _residue_of_power(self, node: Exponentiation, modulus: Size) -> None:
+        exponent = self._peek(node.exponent)
+        if exponent.places:
+            self.value(node)
+            return
+        self.residue(node.base, modulus)
+        bits = modulus.bits
+        if not choose_euler(node.exponent.position, exponent, modulus):
+            size = self.value(node.exponent)
+            self.seconds += costs.residue_of_power(size.bits, bits)
+            return
+        self.seconds += costs.factor(factored_bits(modulus)) + costs.residue_of_power(bits, bits)
+        self.certain = False  # the first factorization imports FLINT
+        # The totient is computed if it needs no large factorization, or if the cost of a call depends on it. Each
+        # further totient is shorter, because totients have more and more small factors.
+        has_call = any(isinstance(each, Call) for each in tree(node.exponent))
+        if modulus.value is not None and (has_call or factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
+            order = size_of(mpz(totient(int(modulus.value))))
+        else:
+            order = Size(None, None, 0.85 * bits)
+        self.residue(node.exponent, order)
+
+    def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
+        """Count the cost of a call's residue. Unless ``alone`` is set, count its verification modulo a prime too."""
+        sizes = [self.value(argument) for argument in node.arguments]
+        values = [size.value for size in sizes]
+        if not all(value is not None for value in values):
+            self.certain = False
+            self.seconds += sum(costs.residue_of_power(64 + size.bits, modulus.bits) for size in sizes) * _CALL
+            return
+        # An unknown modulus is taken as the largest of its size; for a verification, that is the prime 2^61 - 1.
+        # If it is very long, a shorter one is planned, and the cost is taken to grow with the length.
+        bits = min(modulus.bits, MOST_BITS)
+        longer = max(1.0, bits / _MOST_PLANNED_BITS)
+        number = (1 << ceil(bits / longer)) - 1 if modulus.value is None else int(modulus.value)
+        function = self._functions[node.name]
+        plan = function.residue_plan(node.position, values, max(1, number))
+        seconds = plan.seconds * longer
+        self.seconds += seconds
+        self.memory += plan.memory * longer
+        if alone or modulus is PRIME_SIZE:
+            return
+        if function.is_long_modulo_prime(node.position, values):
+            # The residue is computed twice more. If it has over 1,000 digits, a larger modulus verifies it.
+            self.seconds += 4 * seconds + costs.LONG_CALL
+            return
+        plan = function.residue_plan(node.position, values, LARGEST_PRIME)
+        self.seconds += plan.seconds
+        self.memory += plan.memory
