@@ -8,40 +8,30 @@ from itertools import product
 from math import ceil, inf, log2
 
 from pycalc.errors import DomainError
-from pycalc.services.operations.expressions import costs
-from pycalc.services.operations.expressions.arithmetic import IRRATIONAL, Arithmetic, number, require_modulus
+from pycalc.services.operations.expressions import costs, nodes
+from pycalc.services.operations.expressions.arithmetic import (
+    DIVISION_BY_ZERO,
+    IRRATIONAL,
+    Arithmetic,
+    number,
+    require_modulus,
+)
 from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.loops import polynomial_degree, varying_nodes
-from pycalc.services.operations.expressions.nodes import (
-    BUILT_IN,
-    Call,
-    Chain,
-    Comparison,
-    Constant,
-    Exponentiation,
-    Loop,
-    Modulo,
-    Negation,
-    Node,
-    Step,
-    Variable,
-    children,
-)
+from pycalc.services.operations.expressions.nodes import BUILT_IN, Node, children
 from pycalc.services.operations.expressions.problems import MOST_BITS, undefined
 from pycalc.services.operations.expressions.sizes import (
     BITS_PER_DIGIT,
     FOLDED_BITS,
     MARGIN,
+    STEPS,
     Enclosed,
     Size,
-    corners,
     log2_of,
-    magnitude,
     range_of,
     rounded_of,
     size_of,
     takes_residue,
-    times,
 )
 from pycalc.services.operations.expressions.values import is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
@@ -74,7 +64,7 @@ class Bounds:
         """Return the bounds for a loop's body, whose variable has the given size."""
         return Bounds(self._functions, self._precision, {**self._variables, variable: size})
 
-    def inside(self, loop: Loop) -> Bounds:
+    def inside(self, loop: nodes.Loop) -> Bounds:
         """Return the bounds for a loop's body that hold for all its terms. The loop must not be empty."""
         if id(loop) not in self._inside:
             first, last = self.ends(loop)
@@ -89,16 +79,18 @@ class Bounds:
         found = self._found.get(id(node))
         if found is not None:
             return found
-        sizes = [self.of(child) for child in children(node) if not (isinstance(node, Loop) and child is node.body)]
+        sizes = [
+            self.of(child) for child in children(node) if not (isinstance(node, nodes.Loop) and child is node.body)
+        ]
         self._own = 0.0
         match node:
-            case Constant():
+            case nodes.Constant():
                 size = self._number(node)
-            case Variable():
+            case nodes.Variable():
                 size = self._variables[node.name]
-            case Loop():
+            case nodes.Loop():
                 size = self._loop(node)
-            case Modulo():
+            case nodes.Modulo():
                 size = self._modulo(node, *sizes)
             case _:
                 size = self._operation(node, sizes)
@@ -112,7 +104,7 @@ class Bounds:
         self.of(node)
         return self._seconds[id(node)]
 
-    def ends(self, loop: Loop) -> tuple[Size, Size]:
+    def ends(self, loop: nodes.Loop) -> tuple[Size, Size]:
         """Return the sizes of a loop's first and last index, which have bounds.
 
         Raises DomainError if one of them is not a whole number, or if there may be too many terms.
@@ -126,7 +118,7 @@ class Bounds:
             raise undefined(loop.position, detail)
         return first, last
 
-    def _number(self, node: Constant) -> Size:
+    def _number(self, node: nodes.Constant) -> Size:
         unscaled, exponent = node.value.unscaled, node.value.exponent
         bits = (log2_of(unscaled) + max(0, exponent) * BITS_PER_DIGIT) * MARGIN
         places = max(0, -exponent) * BITS_PER_DIGIT * MARGIN
@@ -135,7 +127,7 @@ class Bounds:
         self._own = costs.power(max(bits, places) / BITS_PER_DIGIT)
         return Size(None, None, bits, places, bits / MARGIN**2 - places)
 
-    def _loop(self, node: Loop) -> Size:
+    def _loop(self, node: nodes.Loop) -> Size:
         first, last = self.ends(node)
         terms = int(last.high - first.low) + 1
         if terms <= 0:
@@ -152,7 +144,7 @@ class Bounds:
             low, high = min(terms * size.low, mpz(0)), max(terms * size.high, mpz(0))
         return Size(low, high, size.bits + places + log2(terms), places, rounded=size.rounded)
 
-    def _modulo(self, node: Modulo, operand: Size, modulus: Size) -> Size:
+    def _modulo(self, node: nodes.Modulo, operand: Size, modulus: Size) -> Size:
         if modulus.value is not None:
             require_modulus(node.position, modulus.value)
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
@@ -163,15 +155,15 @@ class Bounds:
 
     def _operation(self, node: Node, sizes: Sequence[Size]) -> Size:
         match node:
-            case Negation():
+            case nodes.Negation():
                 return sizes[0].negated()
-            case Exponentiation():
+            case nodes.Exponentiation():
                 return self._power(*sizes)
-            case Call():
+            case nodes.Call():
                 return self._call(node, sizes)
-            case Comparison():
+            case nodes.Comparison():
                 return Size(None, None, 1)
-            case Chain():
+            case nodes.Chain():
                 size, modulus = sizes[:2]
                 if node.steps[0].operator == "%" and takes_residue(size, modulus):
                     size = Size(None if modulus.high is None else mpz(0), modulus.high, modulus.bits)
@@ -179,7 +171,9 @@ class Bounds:
                     self._own += costs.step(step.operator, self._digits(size), self._digits(operand))
                     if rounded_of(size, operand) is Enclosed.YES:
                         self._own += costs.ENCLOSE
-                    size = self._step(step, size, operand)
+                    if operand.value == 0 and step.operator not in "+-*":
+                        raise undefined(step.position, DIVISION_BY_ZERO)
+                    size = STEPS[step.operator](size, operand)
                 return size
         raise TypeError(f"{type(node).__name__} is no operation")
 
@@ -189,12 +183,12 @@ class Bounds:
         Return None if an operand is unknown, if the computation is slow, or if the value is not a number.
         """
         values = [size.value for size in sizes]
-        if None in values or isinstance(node, Comparison):
+        if None in values or isinstance(node, nodes.Comparison):
             return None
-        function = self._functions.get(node.name) if isinstance(node, Call) else None
+        function = self._functions.get(node.name) if isinstance(node, nodes.Call) else None
         if function and (not function.signature.numeric or self._own > _FOLDED_SECONDS):
             return None
-        if not isinstance(node, Exponentiation):
+        if not isinstance(node, nodes.Exponentiation):
             return size_of(self._arithmetic.value(node, values))
         power = self._arithmetic.exact_power(node.position, *values)
         if power is not None:
@@ -204,35 +198,6 @@ class Bounds:
         base, exponent = values
         return Size(None, None, max(1.0, log2_of(base) * float(exponent) * MARGIN), rounded=Enclosed.YES)
 
-    def _step(self, step: Step, left: Size, right: Size) -> Size:
-        match step.operator:
-            case "+":
-                return left.plus(right)
-            case "-":
-                return left.minus(right)
-            case "*":
-                return left.times(right)
-        if right.value == 0:
-            detail = "This is a division by zero: only a divisor other than 0 has a quotient."
-            raise undefined(step.position, detail)
-        if step.operator == "%":
-            low, high = (mpz(0), right.high) if right.low is not None and right.low > 0 else (None, None)
-            bits, places = right.bits + left.places, left.places + right.places
-            return Size(low, high, bits, places, rounded=rounded_of(left, right))
-        low = high = None
-        if right.low is not None and (right.low > 0 or right.high < 0):
-            low, high = corners(left, right, lambda a, b: gmp.mpq(a) / b)
-        places = max(1.0, left.places + right.bits)
-        quotient = Size(low, high, left.bits + right.places, places, rounded=rounded_of(left, right))
-        if step.operator == "/":
-            return quotient
-        size = quotient.whole()
-        if left.places or right.least == -inf:
-            return size
-        if left.bits < right.least:
-            return Size(mpz(-1), mpz(0), 1)
-        return size._replace(bits=min(size.bits, (left.bits - right.least) * MARGIN + 1))
-
     def _digits(self, size: Size) -> tuple[float, float]:
         """Return the digits of a value's numerator and denominator: for an enclosure, the precision and 0."""
         if size.rounded is Enclosed.YES:
@@ -240,32 +205,17 @@ class Bounds:
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
 
     def _power(self, base: Size, exponent: Size) -> Size:
-        if base.value is not None and abs(base.value) in (0, 1):
-            return Size(mpz(-1), mpz(1), 1, 0 if exponent.value is None or exponent.value >= 0 else 1)
-        most = magnitude(exponent)
-        natural = not exponent.places and (exponent.low >= 0 if exponent.low is not None else exponent.least > -inf)
-        rounded = max(base.rounded, exponent.rounded, Enclosed.MAYBE if exponent.places else Enclosed.NO)
-        bits, places = times(base.bits, most), times(base.places, most)
-        if exponent.high is not None and exponent.high < 0:
-            bits, places = places, max(bits, 1.0)
-        elif not natural:
-            bits = places = max(bits, places, 1.0)
-        if rounded is not Enclosed.YES and bits + places <= MOST_BITS:
-            self._own += costs.power((bits + places) / BITS_PER_DIGIT)
-        if rounded:
+        size = base.power(exponent)
+        if size.rounded is not Enclosed.YES and size.bits + size.places <= MOST_BITS:
+            self._own += costs.power((size.bits + size.places) / BITS_PER_DIGIT)
+        if size.rounded:
             self._own += costs.root((base.bits + base.places) / BITS_PER_DIGIT)
             if self._precision:
                 square_root = exponent.value is not None and exponent.value.denominator == 2
                 self._own += costs.enclosed(self._precision, square_root=square_root)
-        low = high = None
-        if natural and base.low is not None and base.low >= 1 and exponent.low is not None and bits <= FOLDED_BITS:
-            low, high = base.low ** int(exponent.low), base.high ** int(exponent.high)
-        least = -inf
-        if natural and base.least >= 0:
-            least = times(base.least, 2.0 ** min(exponent.least, 1023.0)) if exponent.least > -inf else 0.0
-        return Size(low, high, bits, places, least / MARGIN, rounded)
+        return size
 
-    def _call(self, node: Call, sizes: Sequence[Size]) -> Size:
+    def _call(self, node: nodes.Call, sizes: Sequence[Size]) -> Size:
         first = sizes[0]
         if node.name == "abs":
             return first._replace(low=None, high=None) if first.value is None else size_of(abs(first.value))
@@ -285,7 +235,7 @@ class Bounds:
         self._own += seconds + costs.text(digits)
         return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
-    def _largest_call(self, node: Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
+    def _largest_call(self, node: nodes.Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
         """Return the digits, the seconds and ``least`` of a call's Estimate.
 
         For unknown arguments, these are the most digits and the mean seconds of some samples.

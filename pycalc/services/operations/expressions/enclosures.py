@@ -13,14 +13,14 @@ from pycalc.services.operations.expressions.values import UndecidedError, Value,
 from pycalc.services.operations.numbers.gmp import mpz, text_of
 from pycalc.services.operations.numbers.texts import Rounded
 
-_OPERATORS = {"+": operator.add, "*": operator.mul, "/": operator.truediv}
+_OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 _HALF = flint.fmpq(1, 2)
 _MOST_MAGNITUDE = 10_000_000  # bits before the point, or zero bits behind it
 _GUARD_DIGITS = 10
 
 
 def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> Value:
-    """Return an enclosure of ``left sign right``, for a sign among ``+ * / ^``, of about ``bits`` bits.
+    """Return an enclosure of ``left sign right``, for a sign among ``+ - * / ^``, of about ``bits`` bits.
 
     Raises UndecidedError if the enclosure is infinite, for example if a divisor may be 0, or if the sign of a power's
     base is unknown. Raises DomainError for a power that is not real, and ResultTooLarge for a value that is too large

@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import ceil, inf
 from operator import mul
 
-from pycalc.services.operations.expressions import costs
+from pycalc.services.operations.expressions import costs, nodes
 from pycalc.services.operations.expressions.bounds import LARGEST_ARGUMENT, Bounds
 from pycalc.services.operations.expressions.functions import LARGEST_PRIME, Function
 from pycalc.services.operations.expressions.loops import (
@@ -17,20 +17,7 @@ from pycalc.services.operations.expressions.loops import (
     takes_columns,
     varying_nodes,
 )
-from pycalc.services.operations.expressions.nodes import (
-    BUILT_IN,
-    Call,
-    Chain,
-    Constant,
-    Exponentiation,
-    Loop,
-    Modulo,
-    Negation,
-    Node,
-    children,
-    needs_value,
-    tree,
-)
+from pycalc.services.operations.expressions.nodes import BUILT_IN, Node, children, needs_value, tree
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large
 from pycalc.services.operations.expressions.sizes import (
     BITS_PER_DIGIT,
@@ -88,13 +75,15 @@ class Estimator:
         if self._is_counted(node):
             return self._sizes.of(node)
         match node:
-            case Chain(_, first, steps) if steps[0].operator == "%" and self._takes_residue(first, steps[0].operand):
+            case nodes.Chain(_, first, steps) if steps[0].operator == "%" and self._takes_residue(
+                first, steps[0].operand
+            ):
                 self._inner_residue(first, self.value(steps[0].operand))
                 for step in steps[1:]:
                     self.value(step.operand)
-            case Modulo(_, operand, modulus) if self._varying is None:
+            case nodes.Modulo(_, operand, modulus) if self._varying is None:
                 self._inner_residue(operand, self.value(modulus))
-            case Loop():
+            case nodes.Loop():
                 self._loop(node)
             case _:
                 for child in children(node):
@@ -106,13 +95,13 @@ class Estimator:
 
     def _check(self, node: Node, size: Size) -> None:
         """Refuse a value, or an argument of a call, that may be too large. Count the memory of the value."""
-        if isinstance(node, Call) and node.name not in BUILT_IN:
+        if isinstance(node, nodes.Call) and node.name not in BUILT_IN:
             arguments = list(map(self._sizes.of, node.arguments))
             self.certain &= all(each.value is not None for each in arguments)
             if any(each.low is None and each.bits > LARGEST_ARGUMENT for each in arguments):
                 detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
-        if isinstance(node, Exponentiation) and size.rounded and self._precision:
+        if isinstance(node, nodes.Exponentiation) and size.rounded and self._precision:
             self.certain = False  # the first enclosure imports FLINT
         if size.rounded is not Enclosed.YES:
             self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
@@ -125,32 +114,32 @@ class Estimator:
             return
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
-            case Constant():
+            case nodes.Constant():
                 self.seconds += costs.multiply(digits, digits)
-            case Negation(_, operand):
+            case nodes.Negation(_, operand):
                 self.residue(operand, modulus)
-            case Chain(_, first, steps) if not needs_value(node):
+            case nodes.Chain(_, first, steps) if not needs_value(node):
                 self.residue(first, modulus)
                 for step in steps:
                     self.residue(step.operand, modulus)
                     self.certain &= step.operator != "/"  # without an inverse, the value is computed in full
                     self.seconds += 3 * costs.multiply(digits, digits) if step.operator in "*/" else 0.0
-            case Exponentiation():
+            case nodes.Exponentiation():
                 self._residue_of_power(node, modulus)
-            case Loop():
+            case nodes.Loop():
                 self._loop(node, modulus)
-            case Call() if not needs_value(node):
+            case nodes.Call() if not needs_value(node):
                 self._residue_of_call(node, modulus)
             case _:
                 self.value(node)
-                if isinstance(node, Modulo) and self._varying is None:
+                if isinstance(node, nodes.Modulo) and self._varying is None:
                     self.value(node)  # it is verified by two residues
 
     def _is_counted(self, node: Node) -> bool:
         """Return whether a node's cost is counted once for a whole loop. If not, count the interpreter's share."""
         if self._varying is not None and id(node) not in self._varying:
             return True
-        self.seconds += costs.NODE if self._varying is None or isinstance(node, Call) else costs.COLUMN
+        self.seconds += costs.NODE if self._varying is None or isinstance(node, nodes.Call) else costs.COLUMN
         return False
 
     def _takes_residue(self, first: Node, modulus: Node) -> bool:
@@ -165,12 +154,12 @@ class Estimator:
     def _inner_residue(self, node: Node, modulus: Size) -> None:
         """Count the cost of a ``mod`` or ``%`` in the tree: the residue of its left side, ``node``."""
         self.seconds += costs.RESIDUE
-        if isinstance(node, Call) and node.name in self._functions:
+        if isinstance(node, nodes.Call) and node.name in self._functions:
             self._residue_of_call(node, modulus, alone=True)
         else:
             self.residue(node, modulus)
 
-    def _loop(self, node: Loop, modulus: Size | None = None) -> None:
+    def _loop(self, node: nodes.Loop, modulus: Size | None = None) -> None:
         """Count the cost of a sum or a product, or of its residue modulo a number of the size ``modulus``.
 
         First, the cost of a term is found for the whole range of the variable, which gives upper bounds for every term.
@@ -219,7 +208,7 @@ class Estimator:
                 digits = bits * terms / BITS_PER_DIGIT, places * terms / BITS_PER_DIGIT
                 self.seconds += costs.joined(node.name, terms, *digits, is_nested=is_nested)
 
-    def _sample(self, node: Loop, modulus: Size | None, sizes: Bounds) -> tuple[float, float, float]:
+    def _sample(self, node: nodes.Loop, modulus: Size | None, sizes: Bounds) -> tuple[float, float, float]:
         """Return the seconds for a loop's term, and the bits of its numerator and denominator. Do not count them."""
         before, self._sizes = self.seconds, sizes
         size = self._part(node.body, modulus)
@@ -232,7 +221,7 @@ class Estimator:
         self.residue(node, modulus)
         return modulus
 
-    def _has_nested_denominators(self, node: Loop, first: Value) -> bool:
+    def _has_nested_denominators(self, node: nodes.Loop, first: Value) -> bool:
         """Return whether in the first terms of a sum, each denominator is a multiple of the one before, as in 1/2^i."""
         if node.name == "prod":
             return False
@@ -240,7 +229,7 @@ class Estimator:
         values = [sizes.of(node.body).value for sizes in found]
         return None not in values and all(right.denominator % left.denominator == 0 for left, right in pairwise(values))
 
-    def _residue_of_power(self, node: Exponentiation, modulus: Size) -> None:
+    def _residue_of_power(self, node: nodes.Exponentiation, modulus: Size) -> None:
         exponent = self._peek(node.exponent)
         if exponent.places:
             self.value(node)
@@ -255,14 +244,14 @@ class Estimator:
         self.certain = False  # the first factorization imports FLINT
         # The totient is computed if it needs no large factorization, or if the cost of a call depends on it. Each
         # further totient is shorter, because totients have more and more small factors.
-        has_call = any(isinstance(each, Call) for each in tree(node.exponent))
+        has_call = any(isinstance(each, nodes.Call) for each in tree(node.exponent))
         if modulus.value is not None and (has_call or factored_bits(modulus) <= _PRIME_COFACTOR_BITS):
             order = size_of(mpz(totient(int(modulus.value))))
         else:
             order = Size(None, None, 0.85 * bits)
         self.residue(node.exponent, order)
 
-    def _residue_of_call(self, node: Call, modulus: Size, *, alone: bool = False) -> None:
+    def _residue_of_call(self, node: nodes.Call, modulus: Size, *, alone: bool = False) -> None:
         """Count the cost of a call's residue. Unless ``alone`` is set, count its verification modulo a prime too."""
         sizes = [self.value(argument) for argument in node.arguments]
         values = [size.value for size in sizes]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from pycalc.services.operations.expressions import nodes
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
 from pycalc.services.operations.expressions.bounds import MOST_TERMS, Bounds
 from pycalc.services.operations.expressions.loops import (
@@ -17,7 +18,7 @@ from pycalc.services.operations.expressions.loops import (
     takes_columns,
     varying_nodes,
 )
-from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
+from pycalc.services.operations.expressions.nodes import Node, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, range_of, takes_residue
@@ -46,11 +47,11 @@ class Evaluator:
         self._variables: dict[str, Value] = {}
         self._numbers: dict[int, Value] = {}  # the values of literals, by node, because a loop needs them in each term
         self._special: Mapping[type, Callable[[Any], Value]] = {
-            Constant: self._number,
-            Variable: lambda node: self._variables[node.name],
-            Loop: self._loop,
-            Modulo: self._modulo,
-            Chain: self._chain,
+            nodes.Constant: self._number,
+            nodes.Variable: lambda node: self._variables[node.name],
+            nodes.Loop: self._loop,
+            nodes.Modulo: self._modulo,
+            nodes.Chain: self._chain,
         }
 
     def value(self, node: Node) -> Value:
@@ -66,7 +67,7 @@ class Evaluator:
             return special(node)
         return self.arithmetic.value(node, [self.value(child) for child in children(node)])
 
-    def terms(self, node: Loop, residues: Residues | None = None) -> Iterator[Value]:
+    def terms(self, node: nodes.Loop, residues: Residues | None = None) -> Iterator[Value]:
         """Yield the terms of a loop or, with ``residues``, their residues.
 
         From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
@@ -91,7 +92,7 @@ class Evaluator:
         finally:  # an outer loop may have a variable of the same name
             self.bounds, self._variables[node.variable] = outer, value
 
-    def _terms(self, node: Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
+    def _terms(self, node: nodes.Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
         if len(indices) < LEAST_TERMS:
             yield from self._single(node, indices, residues)
             return
@@ -112,35 +113,35 @@ class Evaluator:
                     continue
             yield from self._single(node, block, residues)
 
-    def _single(self, node: Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
+    def _single(self, node: nodes.Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
         evaluate = residues.of if residues else self.value
         for index in indices:
             self._variables[node.variable] = mpz(index)
             yield evaluate(node.body)
 
-    def _number(self, node: Constant) -> Value:
+    def _number(self, node: nodes.Constant) -> Value:
         value = self._numbers.get(id(node))
         if value is None:
             value = self._numbers[id(node)] = number(node.position, node.value)
         return value
 
-    def _loop(self, node: Loop) -> Value:
-        join = self.arithmetic.add if node.name == "sum" else self.arithmetic.multiply
+    def _loop(self, node: nodes.Loop) -> Value:
+        position, sign, join = node.position, "+" if node.name == "sum" else "*", self.arithmetic.step
         # What ``terms`` yields is joined in a balanced tree, so that few operations have large operands. A part is a
         # level and the joined value of 2^level items. The highest level comes first.
         parts: list[tuple[int, Value]] = []
         for term in self.terms(node):
             level, value = 0, term
             while parts and parts[-1][0] == level:
-                value = join(node.position, parts.pop()[1], value)
+                value = join(position, sign, parts.pop()[1], value)
                 level += 1
             parts.append((level, value))
         result = mpz(node.name == "prod")
         for _, value in reversed(parts):
-            result = join(node.position, value, result)
+            result = join(position, sign, value, result)
         return result
 
-    def _chain(self, node: Chain) -> Value:
+    def _chain(self, node: nodes.Chain) -> Value:
         """Return a chain's value. If it begins with ``a % m`` for a large whole ``a``, do not compute ``a`` itself."""
         steps, (first, *_) = node.steps, node.steps
         if first.operator == "%" and takes_residue(self.bounds.of(node.first), self.bounds.of(first.operand)):
@@ -151,14 +152,14 @@ class Evaluator:
             value = self.arithmetic.step(step.position, step.operator, value, self.value(step.operand))
         return value
 
-    def _modulo(self, node: Modulo) -> Value:
+    def _modulo(self, node: nodes.Modulo) -> Value:
         modulus = self.value(node.modulus)
         require_modulus(node.position, modulus)
         return self._residue(node.position, node.operand, modulus)
 
     def _residue(self, position: int, node: Node, modulus: Value) -> Value:
         try:
-            if isinstance(node, Call) and node.name in self.arithmetic.functions:
+            if isinstance(node, nodes.Call) and node.name in self.arithmetic.functions:
                 # The operation verifies this residue itself, because one modulo a large prime may take far longer.
                 function, operands = self.arithmetic.functions[node.name], list(map(self.value, node.arguments))
                 return function.residue(node.position, operands, int(modulus), verified=True)

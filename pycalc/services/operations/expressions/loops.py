@@ -7,27 +7,17 @@ A column is the list of a node's values for a block of values of the loop's vari
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from math import inf
 from operator import sub
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pycalc.services.operations.expressions.nodes import (
-    Call,
-    Chain,
-    Constant,
-    Exponentiation,
-    Loop,
-    Modulo,
-    Negation,
-    Node,
-    Variable,
-    children,
-    needs_value,
-)
+from pycalc.services.operations.expressions import nodes
+from pycalc.services.operations.expressions.arithmetic import OPERATORS
+from pycalc.services.operations.expressions.nodes import Node, children, needs_value
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, Enclosed, Size
-from pycalc.services.operations.expressions.values import Value, fraction, is_exact, lowest, residue_of
+from pycalc.services.operations.expressions.values import Value, is_exact, lowest, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
 if TYPE_CHECKING:
@@ -38,24 +28,16 @@ BLOCK = 256  # terms; a column of the longest values takes some 0.1 MB
 LEAST_TERMS = 16  # a shorter loop is evaluated sooner than its sizes are found
 
 Column = list[Value]
-OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": fraction,
-    "//": operator.floordiv,
-    "%": operator.mod,
-}
 
 _HUGE = 9  # 10^9 is above every degree that is used
 
 
-def varying_nodes(loop: Loop) -> set[int]:
+def varying_nodes(loop: nodes.Loop) -> set[int]:
     """Return the ids of the nodes in a loop's body whose values may depend on the loop's variable."""
     found: set[int] = set()
 
     def varies(node: Node) -> bool:
-        if isinstance(node, Variable):
+        if isinstance(node, nodes.Variable):
             varying = node.name == loop.variable
         else:
             varying = max([False, *map(varies, children(node))])  # all children are visited
@@ -74,7 +56,7 @@ def invariant_parts(node: Node, varying: set[int]) -> list[Node]:
     return [part for child in children(node) for part in invariant_parts(child, varying)]
 
 
-def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -> bool:
+def takes_columns(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Size]) -> bool:
     """Return whether the terms of a loop can be computed in columns.
 
     ``varying`` must be the result of ``varying_nodes``, and ``size`` must hold for all values of the variable. Every
@@ -83,7 +65,7 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
     """
 
     def fits(node: Node) -> bool:
-        if isinstance(node, Loop) and id(node) in varying:
+        if isinstance(node, nodes.Loop) and id(node) in varying:
             return False
         own = size(node)
         if own.rounded is not Enclosed.NO or own.bits + own.places > FOLDED_BITS:
@@ -94,13 +76,13 @@ def takes_columns(loop: Loop, varying: set[int], size: Callable[[Node], Size]) -
             return False
         sizes = [size(child) for child in children(node)]
         match node:
-            case Chain():
+            case nodes.Chain():
                 whole = not any(each.places for each in sizes) and all(step.operator != "/" for step in node.steps)
                 short = sum(each.bits + each.places for each in sizes) <= FOLDED_BITS
                 return short and (whole or all(step.operator not in ("//", "%") for step in node.steps))
-            case Exponentiation():
+            case nodes.Exponentiation():
                 return not sizes[1].places and sizes[1].low is not None and sizes[1].low >= 0
-            case Modulo():
+            case nodes.Modulo():
                 return not (sizes[0].places or sizes[1].places) and sizes[1].low is not None and sizes[1].low >= 1
         return True
 
@@ -119,7 +101,7 @@ class Columns:
         self._invariants: dict[tuple[int, bool], Value] = {}
         self._indices: Column = []
 
-    def joined(self, loop: Loop, indices: range, residues: Residues | None) -> Value:
+    def joined(self, loop: nodes.Loop, indices: range, residues: Residues | None) -> Value:
         """Return the sum or the product of the terms, or of their residues, joined in a balanced tree.
 
         Raises ZeroDivisionError for a division by zero, and for a divisor that has no inverse.
@@ -146,7 +128,7 @@ class Columns:
             return list(map(residue_of, self._of(node), repeat(residues.modulus)))
         column = self._operation(node, residues)
         # Whole numbers among fractions, such as some values of ``max(i, 9) / 2``, become integers.
-        divides = isinstance(node, Chain) and any(step.operator == "/" for step in node.steps)
+        divides = isinstance(node, nodes.Chain) and any(step.operator == "/" for step in node.steps)
         if not residues and (divides or any(self._evaluator.bounds.of(operand).places for operand in children(node))):
             return list(map(lowest, column))
         return column
@@ -154,9 +136,9 @@ class Columns:
     def _operation(self, node: Node, residues: Residues | None) -> Column:
         modulus = residues.modulus if residues else None
         match node:
-            case Negation(_, operand):
+            case nodes.Negation(_, operand):
                 return self._reduced(map(operator.neg, self._of(operand, residues)), modulus)
-            case Chain(_, first, steps):
+            case nodes.Chain(_, first, steps):
                 column = self._of(first, residues)
                 for step in steps:
                     join, operands = OPERATORS[step.operator], self._of(step.operand, residues)
@@ -164,11 +146,11 @@ class Columns:
                         join, operands = operator.mul, list(map(residues.divisor, operands))
                     column = self._reduced(map(join, column, operands), modulus)
                 return column
-            case Exponentiation(_, base, exponent):
+            case nodes.Exponentiation(_, base, exponent):
                 return list(map(pow, self._of(base, residues), self._of(exponent), repeat(modulus)))
-            case Modulo(_, operand, divisor):
+            case nodes.Modulo(_, operand, divisor):
                 return list(map(operator.mod, self._of(operand), self._of(divisor)))
-            case Call(_, _, arguments):
+            case nodes.Call(_, _, arguments):
                 call = residues.of_call if residues else self._evaluator.arithmetic.value
                 return [call(node, row) for row in zip(*map(self._of, arguments), strict=True)]
         return self._indices
@@ -177,7 +159,7 @@ class Columns:
         return list(column if modulus is None else map(operator.mod, column, repeat(modulus)))
 
 
-def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:
+def polynomial_degree(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:
     """Return an upper bound for the degree of a sum's body as a polynomial in the variable.
 
     The body must be made of the variable, and of exact values that do not depend on it, by these operators: ``+``,
@@ -192,11 +174,11 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
         if id(node) not in varying:
             return 0 if size(node).rounded is Enclosed.NO else inf
         match node:
-            case Variable():
+            case nodes.Variable():
                 return 1
-            case Negation(_, operand):
+            case nodes.Negation(_, operand):
                 return degree(operand)
-            case Chain(_, first, steps):
+            case nodes.Chain(_, first, steps):
                 found = degree(first)
                 for step in steps:
                     right = degree(step.operand)
@@ -204,7 +186,9 @@ def polynomial_degree(loop: Loop, varying: set[int], size: Callable[[Node], Size
                         return inf
                     found = max(found, right) if step.operator in "+-" else found + right
                 return found
-            case Exponentiation(_, base, Constant(_, literal)) if literal.is_integer and literal.unscaled > 0:
+            case nodes.Exponentiation(_, base, nodes.Constant(_, literal)) if (
+                literal.is_integer and literal.unscaled > 0
+            ):
                 power = literal.unscaled * 10 ** min(literal.exponent, _HUGE)
                 return degree(base) * float(min(power, 10**_HUGE))  # a literal may be too large for a float
         return inf

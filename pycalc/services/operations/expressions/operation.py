@@ -9,24 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
-from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Verified
-from pycalc.services.operations.expressions import costs
+from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Stepwise, Verified
+from pycalc.services.operations.expressions import costs, nodes
 from pycalc.services.operations.expressions.arithmetic import Arithmetic
 from pycalc.services.operations.expressions.bounds import LARGEST_ARGUMENT
 from pycalc.services.operations.expressions.canonical import canonical
 from pycalc.services.operations.expressions.estimator import PRIME_SIZE, Estimator
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
-from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import (
-    BUILT_IN,
-    Call,
-    Comparison,
-    Constant,
-    Exponentiation,
-    Loop,
-    Node,
-    children,
-)
+from pycalc.services.operations.expressions.functions import PRECISION, Function
+from pycalc.services.operations.expressions.nodes import BUILT_IN, Node, children
 from pycalc.services.operations.expressions.parser import MOST_CHARACTERS, MOST_DEPTH, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
@@ -117,7 +108,7 @@ class Evaluate(Calculable[Expression]):
             again.value(root)
             seconds = estimator.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
         else:
-            written = min(digits, estimator.typical if isinstance(root, Loop) else size.digits)
+            written = min(digits, estimator.typical if isinstance(root, nodes.Loop) else size.digits)
             for part in children(root) if self._is_no_number(root) else (root,):
                 estimator.residue(part, PRIME_SIZE)
             seconds = estimator.seconds + costs.WHOLE + costs.text(written)
@@ -126,30 +117,26 @@ class Evaluate(Calculable[Expression]):
         return Estimate(digits, seconds, not size.rounded, estimator.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return ``root``. If it is a call whose value is not a number, replace its arguments by their values.
+        """Return ``root``, or if its value is not a number, the call with the values of its arguments, if these are quick.
 
-        The cost of such a call, for example a proof of primality, depends on the values of the arguments. They are not
-        replaced if one of them is slow to compute, too long or not a whole number.
+        The cost of such a call, for example a proof of primality, depends on the values of the arguments.
         """
-        if not isinstance(root, Call) or self._signatures[root.name].numeric:
+        if not (isinstance(root, nodes.Call) and self._is_no_number(root)):
             return root
         values = self._quick_values(root.arguments, precision, LARGEST_ARGUMENT)
         if values is None or not all(map(is_whole, values)):
             return root
         literals = [lowest("-" if value < 0 else "", abs(value).digits(), 0) for value in values]
-        return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
+        return nodes.Call(root.position, root.name, tuple(nodes.Constant(root.position, each) for each in literals))
 
-    def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
+    def _quick_values(self, parts: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
         """Return the exact values of nodes, or None if this may be slow, or if one may have over ``most_bits`` bits."""
         estimator = Estimator(self._functions, precision)
-        sizes = [estimator.value(node) for node in nodes]
-        if estimator.seconds > _QUICK_SECONDS or not estimator.certain:
+        sizes = [estimator.value(part) for part in parts]
+        is_long = any(size.bits + size.places > most_bits for size in sizes)
+        if is_long or estimator.seconds > _QUICK_SECONDS or not estimator.certain:
             return None
-        if max((size.bits + size.places for size in sizes), default=0) > most_bits:
-            return None
-        evaluator = Evaluator(Arithmetic(self._functions))
-        known = zip(nodes, sizes, strict=True)
-        return [evaluator.value(node) if size.value is None else size.value for node, size in known]
+        return list(map(Evaluator(Arithmetic(self._functions)).value, parts))
 
     def call(self, args: Expression) -> tuple[str, tuple[str, ...]] | None:
         """Return the operation and operands of an expression that is one call with short operands, else None.
@@ -158,9 +145,7 @@ class Evaluate(Calculable[Expression]):
         too large to compute.
         """
         root = args.root
-        if not isinstance(root, Exponentiation | Call):
-            return None
-        name = "pow" if isinstance(root, Exponentiation) else root.name
+        name = "pow" if isinstance(root, nodes.Exponentiation) else root.name if isinstance(root, nodes.Call) else ""
         values = self._quick_values(children(root), 0, _MOST_OPERAND_BITS) if name in self._functions else None
         return None if values is None else (name, tuple(map(text_of_value, values)))
 
@@ -179,14 +164,14 @@ class Evaluate(Calculable[Expression]):
         return self._call.search(rest) is None
 
     def steps(self, args: Expression, precision: int) -> Iterator[bytes] | None:
-        root = args.root
-        if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
+        function = self._called(args.root)
+        if function is None or not isinstance(function.operation, Stepwise):
             return None
-        return self._steps_of(root, precision)
+        return self._steps_of(function, args.root, precision)
 
-    def _steps_of(self, root: Call, precision: int) -> Iterator[bytes]:
-        values = self._settled(precision, lambda arithmetic: list(map(Evaluator(arithmetic).value, root.arguments)))
-        yield from self._functions[root.name].steps(root.position, values) or ()
+    def _steps_of(self, function: Function, root: Node, precision: int) -> Iterator[bytes]:
+        values = self._settled(precision, lambda arithmetic: list(map(Evaluator(arithmetic).value, children(root))))
+        yield from function.operation.steps(function.arguments(root.position, values), PRECISION) or ()
 
     def result(self, args: Expression, precision: int, *, exact: bool) -> Verified:
         computed = self._settled(precision, lambda arithmetic: self._computed(args.root, arithmetic))
@@ -198,17 +183,15 @@ class Evaluate(Calculable[Expression]):
             with suppress(ZeroDivisionError):  # the prime divides a denominator: draw another one
                 if not self._is_right(root, precision, computed, random_prime()):
                     break
-                if isinstance(root, Call) and root.name in self._functions:
-                    exact = exact and self._functions[root.name].operation.is_exact(text)
-                return Verified(text, exact)
+                function = self._called(root)
+                return Verified(text, exact and (function is None or function.operation.is_exact(text)))
         raise VerificationFailed(f"evaluate {args.text[:200]} did not agree with its residue")
 
     def _is_right(self, root: Node, precision: int, computed: Verified, prime: int) -> bool:
-        """Return whether a text is the value of a tree.
+        """Return whether a text is the value of a tree. Raises ZeroDivisionError if the prime divides a denominator.
 
         An exact value is verified by residues modulo ``prime``. A rounded value, or an exact one with irrational parts,
-        is computed again from narrower enclosures. Raises ZeroDivisionError in the negligible case that the prime
-        divides a denominator.
+        is computed again from narrower enclosures.
         """
         try:
             if computed.exact:
@@ -234,22 +217,27 @@ class Evaluate(Calculable[Expression]):
 
     def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
         """Return whether an exact text agrees with the tree modulo ``prime``. May raise DisagreementError instead."""
-        evaluation = Evaluator(arithmetic, prime)
-        residues = Residues(evaluation, prime, verifying=True)
+        evaluator = Evaluator(arithmetic, prime)
+        residues = Residues(evaluator, prime, verifying=True)
         if not self._is_no_number(root):
             return digits_residue(computed.text, prime) == int(residues.of(root))
         # The exact operands of a comparison or a call are verified by their residues, and the text by the operands.
         operands = children(root)
-        values = [evaluation.value(operand) for operand in operands]
+        values = list(map(evaluator.value, operands))
         for operand, value in zip(operands, values, strict=True):
             if is_exact(value) and residues.of(operand) != residues.of_value(operand.position, value):
                 raise DisagreementError
-        if isinstance(root, Call):
-            return self._functions[root.name].verifies(root.position, values, computed.text, prime)
-        return computed.text == _boolean(arithmetic.value(root, values))
+        function = self._called(root)
+        if function is None:
+            return computed.text == _boolean(arithmetic.value(root, values))
+        return function.operation.verify(function.arguments(root.position, values), PRECISION, computed.text, prime)
+
+    def _called(self, root: Node) -> Function | None:
+        return self._functions.get(root.name) if isinstance(root, nodes.Call) else None
 
     def _is_no_number(self, root: Node) -> bool:
-        return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
+        function = self._called(root)
+        return isinstance(root, nodes.Comparison) or (function is not None and not function.operation.numeric)
 
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
         """Call ``attempt`` with rising working precisions until no enclosure is too wide, and return its result.

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pycalc.services.operations.expressions.loops import OPERATORS
-from pycalc.services.operations.expressions.nodes import (
-    Call,
-    Chain,
-    Constant,
-    Exponentiation,
-    Loop,
-    Negation,
-    Node,
-    needs_value,
-)
+from pycalc.services.operations.expressions import nodes
+from pycalc.services.operations.expressions.arithmetic import OPERATORS
+from pycalc.services.operations.expressions.functions import PRECISION
+from pycalc.services.operations.expressions.nodes import Node, needs_value
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.sizes import EULER_BITS, choose_euler, size_of
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
@@ -52,12 +45,12 @@ class Residues:
         self.modulus = mpz(modulus * factor)
         self.verifying = verifying
         self._nodes: Mapping[type, Callable[[Any], Value]] = {
-            Constant: self._number,
-            Negation: lambda node: -self.of(node.operand) % self.modulus,
-            Chain: self._chain,
-            Exponentiation: self._power,
-            Call: self._call,
-            Loop: self._loop,
+            nodes.Constant: self._number,
+            nodes.Negation: lambda node: -self.of(node.operand) % self.modulus,
+            nodes.Chain: self._chain,
+            nodes.Exponentiation: self._power,
+            nodes.Call: self._call,
+            nodes.Loop: self._loop,
         }
 
     def of(self, node: Node) -> Value:
@@ -82,14 +75,14 @@ class Residues:
     def _exact(self, node: Node) -> Value:
         return self.of_value(node.position, self._evaluator.value(node))
 
-    def _number(self, node: Constant) -> Value:
+    def _number(self, node: nodes.Constant) -> Value:
         unscaled, exponent = node.value.unscaled, node.value.exponent
         if not exponent:
             return unscaled % self.modulus
         scale = pow(mpz(10), abs(exponent), self.modulus)
         return unscaled * (scale if exponent >= 0 else self._inverse(scale)) % self.modulus
 
-    def _chain(self, node: Chain) -> Value:
+    def _chain(self, node: nodes.Chain) -> Value:
         if needs_value(node):
             return self._exact(node)
         value = self.of(node.first)
@@ -100,7 +93,7 @@ class Residues:
             value %= self.modulus
         return value
 
-    def _power(self, node: Exponentiation) -> Value:
+    def _power(self, node: nodes.Exponentiation) -> Value:
         size = self._evaluator.bounds.of(node.exponent)
         if size.bits > EULER_BITS and choose_euler(node.exponent.position, size, size_of(mpz(self._reduced))):
             # With φ, the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
@@ -115,12 +108,12 @@ class Residues:
         base = self.of(node.base)
         return pow(base if exponent >= 0 else self.divisor(base), abs(exponent), self.modulus)
 
-    def _call(self, node: Call) -> Value:
+    def _call(self, node: nodes.Call) -> Value:
         if needs_value(node):
             return self._exact(node)
         return self.of_call(node, list(map(self._evaluator.value, node.arguments)))
 
-    def of_call(self, node: Call, values: Sequence[Value]) -> Value:
+    def of_call(self, node: nodes.Call, values: Sequence[Value]) -> Value:
         """Return the residue of an operation's value for these arguments."""
         function = self._evaluator.arithmetic.functions[node.name]
         if self._verified and function.is_long_modulo_prime(node.position, values):
@@ -129,12 +122,13 @@ class Residues:
             if self._factor > 1:
                 return function.wider_residue(node.position, values, self._reduced, self._factor)
             return function.residue(node.position, values, self._reduced)
-        residue = function.independent_residue(node.position, values, int(self.modulus))
+        arguments = function.arguments(node.position, values)
+        residue = function.operation.residue(arguments, PRECISION, int(self.modulus))
         if residue is None:
             return self.of_value(node.position, function.value(node.position, values))
         return mpz(residue)
 
-    def _loop(self, node: Loop) -> Value:
+    def _loop(self, node: nodes.Loop) -> Value:
         result = mpz(node.name == "prod") % self.modulus
         for term in self._evaluator.terms(node, self):
             result = (result + term if node.name == "sum" else result * term) % self.modulus

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from math import ceil, inf, log2
 from typing import NamedTuple
 
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large
-from pycalc.services.operations.expressions.values import Value, is_whole, lowest
-from pycalc.services.operations.numbers.gmp import gmp
+from pycalc.services.operations.expressions.values import Value, fraction, is_whole, lowest
+from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.primes import coprime_part
 
 FOLDED_BITS = 4_096  # values up to this size are computed while planning
@@ -56,9 +57,17 @@ class Size(NamedTuple):
             return len(abs(self.value).digits())
         return ceil(self.bits / BITS_PER_DIGIT + 1e-9) + ceil(self.places / BITS_PER_DIGIT)
 
+    @property
+    def magnitude(self) -> float:
+        """Return an upper bound for the value's magnitude, or inf if it may be over about 10^300."""
+        if self.low is None:
+            return 2.0**self.bits if self.bits < 1000 else inf
+        ends = (abs(self.low), abs(self.high))
+        return max(float(end) * MARGIN if end.numerator.bit_length() < 1000 else inf for end in ends)
+
     def plus(self, other: Size) -> Size:
         """Return the size of the sum."""
-        low, high = corners(self, other, lambda a, b: a + b)
+        low, high = _corners(self, other, operator.add)
         small, large = sorted((self.bits + other.places, other.bits + self.places))
         bits = large if large == inf else large + log2(1 + 2.0 ** (small - large))
         least = max(self.least, other.least) if min(self.least, other.least) > -inf else -inf
@@ -71,9 +80,52 @@ class Size(NamedTuple):
 
     def times(self, other: Size) -> Size:
         """Return the size of the product."""
-        low, high = corners(self, other, lambda a, b: a * b)
+        low, high = _corners(self, other, operator.mul)
         least = self.least + other.least if min(self.least, other.least) > -inf else -inf
         return Size(low, high, self.bits + other.bits, self.places + other.places, least, rounded_of(self, other))
+
+    def over(self, other: Size) -> Size:
+        """Return the size of the quotient."""
+        low = high = None
+        if other.low is not None and (other.low > 0 or other.high < 0):
+            low, high = _corners(self, other, fraction)
+        places = max(1.0, self.places + other.bits)
+        return Size(low, high, self.bits + other.places, places, rounded=rounded_of(self, other))
+
+    def over_whole(self, other: Size) -> Size:
+        """Return the size of the quotient, rounded down."""
+        size = self.over(other).whole()
+        if self.places or other.least == -inf:
+            return size
+        if self.bits < other.least:
+            return Size(mpz(-1), mpz(0), 1)
+        return size._replace(bits=min(size.bits, (self.bits - other.least) * MARGIN + 1))
+
+    def modulo(self, other: Size) -> Size:
+        """Return the size of the remainder."""
+        low, high = (mpz(0), other.high) if other.low is not None and other.low > 0 else (None, None)
+        bits, places = other.bits + self.places, self.places + other.places
+        return Size(low, high, bits, places, rounded=rounded_of(self, other))
+
+    def power(self, exponent: Size) -> Size:
+        """Return the size of the power with this base."""
+        if self.value is not None and abs(self.value) in (0, 1):
+            return Size(mpz(-1), mpz(1), 1, 0 if exponent.value is None or exponent.value >= 0 else 1)
+        most = exponent.magnitude
+        natural = not exponent.places and (exponent.low >= 0 if exponent.low is not None else exponent.least > -inf)
+        rounded = max(self.rounded, exponent.rounded, Enclosed.MAYBE if exponent.places else Enclosed.NO)
+        bits, places = _times(self.bits, most), _times(self.places, most)
+        if exponent.high is not None and exponent.high < 0:
+            bits, places = places, max(bits, 1.0)
+        elif not natural:
+            bits = places = max(bits, places, 1.0)
+        low = high = None
+        if natural and self.low is not None and self.low >= 1 and exponent.low is not None and bits <= FOLDED_BITS:
+            low, high = self.low ** int(exponent.low), self.high ** int(exponent.high)
+        least = -inf
+        if natural and self.least >= 0:
+            least = _times(self.least, 2.0 ** min(exponent.least, 1023.0)) if exponent.least > -inf else 0.0
+        return Size(low, high, bits, places, least / MARGIN, rounded)
 
     def negated(self) -> Size:
         """Return the size of the negated value."""
@@ -104,34 +156,33 @@ def log2_of(value: Value) -> float:
     return float(gmp.log2(abs(value))) if value else 0.0
 
 
-def magnitude(size: Size) -> float:
-    """Return an upper bound for a value's magnitude, or inf if it may be over about 10^300."""
-    if size.low is None:
-        return 2.0**size.bits if size.bits < 1000 else inf
-    ends = (abs(size.low), abs(size.high))
-    return max(float(end) * MARGIN if end.numerator.bit_length() < 1000 else inf for end in ends)
-
-
-def times(bits: float, factor: float) -> float:
-    """Return ``bits``·``factor``, where 0 times infinity is 0."""
-    return bits * factor if bits and factor else 0.0
-
-
 def rounded_of(*sizes: Size) -> Enclosed:
     """Return how certain it is that a value computed from values of these sizes is an enclosure."""
     return max(size.rounded for size in sizes)
 
 
-def corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
-    """Return the bounds of a function of two values, which must be monotone in each of them.
+def _times(bits: float, factor: float) -> float:
+    return bits * factor if bits and factor else 0.0  # 0 times infinity is 0
 
-    Both bounds are None if a value has unknown bounds or may be large.
-    """
+
+def _corners(left: Size, right: Size, combine: Callable[[Value, Value], Value]) -> tuple[Value | None, Value | None]:
+    """Return the bounds of a function that is monotone in both values; (None, None) if these are unknown or large."""
     ends = (left.low, left.high, right.low, right.high)
-    if any(end is None for end in ends) or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
+    if None in ends or max(left.bits + left.places, right.bits + right.places) > FOLDED_BITS:
         return None, None
     found = [lowest(combine(a, b)) for a in ends[:2] for b in ends[2:]]
     return min(found), max(found)
+
+
+# The size after a step of a chain.
+STEPS: Mapping[str, Callable[[Size, Size], Size]] = {
+    "+": Size.plus,
+    "-": Size.minus,
+    "*": Size.times,
+    "/": Size.over,
+    "//": Size.over_whole,
+    "%": Size.modulo,
+}
 
 
 def takes_residue(size: Size, modulus: Size) -> bool:
