@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pycalc.services.operations.numbers.literals import RationalLiteral
@@ -24,24 +23,21 @@ BUILT_IN: Mapping[str, Signature] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(NamedTuple):
     """A literal."""
 
     position: int
     value: RationalLiteral
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """The variable of a surrounding ``sum`` or ``prod``."""
 
     position: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Negation:
+class Negation(NamedTuple):
     """A unary minus."""
 
     position: int
@@ -56,8 +52,7 @@ class Step(NamedTuple):
     operand: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """A series of operations of one precedence, ``+ -`` or ``* / // %``, which are done from left to right.
 
     In ``a - b + c``, ``first`` is a, and the steps are ``- b`` and ``+ c``. A series of any length is one node, so that
@@ -75,8 +70,7 @@ class Chain:
         return self.steps[0].operator in "+-"
 
 
-@dataclass(frozen=True, slots=True)
-class Exponentiation:
+class Exponentiation(NamedTuple):
     """A power, ``base ^ exponent``."""
 
     position: int
@@ -84,8 +78,7 @@ class Exponentiation:
     exponent: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call of a function; ``n!`` is a call of ``factorial``."""
 
     position: int
@@ -93,8 +86,7 @@ class Call:
     arguments: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(NamedTuple):
     """A sum or a product of ``body``, where the variable takes the integers from ``first`` to ``last``."""
 
     position: int
@@ -105,8 +97,7 @@ class Loop:
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Modulo:
+class Modulo(NamedTuple):
     """The residue ``operand mod modulus``, from 0 to modulus - 1."""
 
     position: int
@@ -114,8 +105,7 @@ class Modulo:
     modulus: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A comparison, which can only be the root of a tree."""
 
     position: int

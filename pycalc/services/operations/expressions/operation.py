@@ -117,7 +117,7 @@ class Evaluate(Calculable[Expression]):
         return Estimate(digits, seconds, not size.rounded, estimator.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return ``root``, or if its value is not a number, the call with the values of its arguments, if these are quick.
+        """Return ``root``. If its value is not a number, replace the call's arguments by their values if this is quick.
 
         The cost of such a call, for example a proof of primality, depends on the values of the arguments.
         """
