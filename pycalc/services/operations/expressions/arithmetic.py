@@ -61,7 +61,7 @@ class Arithmetic:
     def value(self, node: Node, operands: Sequence[Value]) -> Value:
         """Return the value of an operator, a call or a comparison with these operands.
 
-        Raises DomainError or ResultTooLarge, with the position, and UndecidedError if an enclosure is too wide. Raises
+        Raises DomainError or ResultTooLarge, with the position, UndecidedError if an enclosure is too wide, and
         VerificationFailed if the check of a called operation fails.
         """
         position, first = node.position, operands[0]
@@ -98,10 +98,9 @@ class Arithmetic:
         return self._enclosed(sign, position, left, right)
 
     def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:
-        """Return a power of exact values, or None if it is irrational.
+        """Return a power of exact values, or None if it is irrational. Raises the errors of ``value``.
 
-        As in ``pow``, 0^0 is 1, and an odd root of a negative number is real. Raises DomainError if there is no real
-        value, and ResultTooLarge if it may be too large.
+        As in ``pow``, 0^0 is 1, and an odd root of a negative number is real.
         """
         if not base and exponent < 0:
             raise undefined(position, "This is 0 to a negative power, which is a division by zero.")

@@ -24,6 +24,7 @@ from pycalc.services.operations.expressions.sizes import (
     BITS_PER_DIGIT,
     FOLDED_BITS,
     MARGIN,
+    MOST_DIRECT_BITS,
     STEPS,
     Enclosed,
     Size,
@@ -31,7 +32,6 @@ from pycalc.services.operations.expressions.sizes import (
     range_of,
     rounded_of,
     size_of,
-    takes_residue,
 )
 from pycalc.services.operations.expressions.values import is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
@@ -104,6 +104,18 @@ class Bounds:
         self.of(node)
         return self._seconds[id(node)]
 
+    def begins_with_residue(self, node: nodes.Chain) -> bool:
+        """Return whether a chain begins with ``a % m``, and ``a`` itself is not computed, but its residue.
+
+        This is so if ``a`` may have over MOST_DIRECT_BITS bits, both are whole and exact, and ``m`` certainly positive.
+        """
+        (_, operator, operand), *_ = node.steps
+        if operator != "%":
+            return False
+        size, modulus = self.of(node.first), self.of(operand)
+        whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
+        return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf and modulus.bits <= MOST_BITS
+
     def ends(self, loop: nodes.Loop) -> tuple[Size, Size]:
         """Return the sizes of a loop's first and last index, which have bounds.
 
@@ -165,7 +177,7 @@ class Bounds:
                 return Size(None, None, 1)
             case nodes.Chain():
                 size, modulus = sizes[:2]
-                if node.steps[0].operator == "%" and takes_residue(size, modulus):
+                if self.begins_with_residue(node):
                     size = Size(None if modulus.high is None else mpz(0), modulus.high, modulus.bits)
                 for step, operand in zip(node.steps, sizes[1:], strict=True):
                     self._own += costs.step(step.operator, self._digits(size), self._digits(operand))

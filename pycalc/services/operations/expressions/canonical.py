@@ -12,9 +12,7 @@ _LOOSE, _PRODUCT, _POWER, _FACTORIAL, _ATOM = range(5)
 def canonical(node: Node, least: int = _LOOSE) -> str:
     """Return the canonical text of a tree, in parentheses if its precedence is below ``least``.
 
-    Parsing this text gives the same tree, apart from positions. It fails if the spaces and parentheses of the canonical
-    text exceed the parser's limits. A compound exponent keeps parentheses that precedence does not require, because
-    languages disagree on ``a^b^c``.
+    A compound exponent keeps parentheses that precedence does not require, because languages disagree on ``a^b^c``.
     """
     match node:
         case nodes.Constant():

@@ -27,7 +27,6 @@ from pycalc.services.operations.expressions.sizes import (
     choose_euler,
     factored_bits,
     size_of,
-    takes_residue,
 )
 from pycalc.services.operations.expressions.values import Value
 from pycalc.services.operations.numbers.gmp import mpz
@@ -75,14 +74,12 @@ class Estimator:
         if self._is_counted(node):
             return self._sizes.of(node)
         match node:
-            case nodes.Chain(_, first, steps) if steps[0].operator == "%" and self._takes_residue(
-                first, steps[0].operand
-            ):
-                self._inner_residue(first, self.value(steps[0].operand))
+            case nodes.Chain(_, first, steps) if self._ranges.begins_with_residue(node):
+                self.residue(first, self.value(steps[0].operand), inner=True)
                 for step in steps[1:]:
                     self.value(step.operand)
             case nodes.Modulo(_, operand, modulus) if self._varying is None:
-                self._inner_residue(operand, self.value(modulus))
+                self.residue(operand, self.value(modulus), inner=True)
             case nodes.Loop():
                 self._loop(node)
             case _:
@@ -108,10 +105,15 @@ class Estimator:
             if not size.bits + size.places <= MOST_BITS:
                 raise too_large(node.position)
 
-    def residue(self, node: Node, modulus: Size) -> None:
-        """Count the cost of a node's residue modulo a number of this size. Raises the errors of ``value``."""
+    def residue(self, node: Node, modulus: Size, *, inner: bool = False) -> Size:
+        """Count the cost of a node's residue modulo a number of this size, and return this size.
+
+        ``inner`` is set for the left side of a ``mod`` or ``%``: if it is a call, the operation verifies the residue.
+        Raises the errors of ``value``.
+        """
         if self._is_counted(node):
-            return
+            return modulus
+        self.seconds += costs.RESIDUE if inner else 0.0
         digits = modulus.bits / BITS_PER_DIGIT
         match node:
             case nodes.Constant():
@@ -129,11 +131,12 @@ class Estimator:
             case nodes.Loop():
                 self._loop(node, modulus)
             case nodes.Call() if not needs_value(node):
-                self._residue_of_call(node, modulus)
+                self._residue_of_call(node, modulus, inner=inner)
             case _:
                 self.value(node)
                 if isinstance(node, nodes.Modulo) and self._varying is None:
                     self.value(node)  # it is verified by two residues
+        return modulus
 
     def _is_counted(self, node: Node) -> bool:
         """Return whether a node's cost is counted once for a whole loop. If not, count the interpreter's share."""
@@ -141,23 +144,6 @@ class Estimator:
             return True
         self.seconds += costs.NODE if self._varying is None or isinstance(node, nodes.Call) else costs.COLUMN
         return False
-
-    def _takes_residue(self, first: Node, modulus: Node) -> bool:
-        return self._varying is None and takes_residue(self._peek(first), self._peek(modulus))
-
-    def _peek(self, node: Node) -> Size:
-        """Return the size for all values of the loops' variables. Count the time to find it, not that of the value."""
-        if not self._nested:  # a loop counts the time to find the sizes itself
-            self.seconds += costs.PEEK
-        return self._ranges.of(node)
-
-    def _inner_residue(self, node: Node, modulus: Size) -> None:
-        """Count the cost of a ``mod`` or ``%`` in the tree: the residue of its left side, ``node``."""
-        self.seconds += costs.RESIDUE
-        if isinstance(node, nodes.Call) and node.name in self._functions:
-            self._residue_of_call(node, modulus, alone=True)
-        else:
-            self.residue(node, modulus)
 
     def _loop(self, node: nodes.Loop, modulus: Size | None = None) -> None:
         """Count the cost of a sum or a product, or of its residue modulo a number of the size ``modulus``.
@@ -184,11 +170,11 @@ class Estimator:
             degree = polynomial_degree(node, varying, self._ranges.of, terms)
             is_short = is_known and (modulus is None or modulus.bits <= FOLDED_BITS)
             if degree is None and is_short and takes_columns(node, varying, self._ranges.of):
-                for part in invariant_parts(node.body, varying):
-                    self._part(part, modulus)
+                once = sum(self._sample(part, modulus, self._sizes)[0] for part in invariant_parts(node.body, varying))
+                self.seconds += once
                 self._varying = varying
         self._nested = _MOST_NESTED
-        seconds, bits, places = self._sample(node, modulus, self._sizes)
+        seconds, bits, places = self._sample(node.body, modulus, self._sizes)
         memory = self.memory
         join = costs.JOIN if self._varying is None else costs.COLUMN
         by_differences = (degree or 0) ** 2 * (costs.JOIN + costs.add(bits / BITS_PER_DIGIT))
@@ -196,7 +182,7 @@ class Estimator:
         if is_sampled:
             self._nested = depth + 1
             values = [size_of(first.low + (last.high - first.low) * quarter // 4) for quarter in range(5)]
-            samples = [self._sample(node, modulus, sizes.within(node.variable, value)) for value in values]
+            samples = [self._sample(node.body, modulus, sizes.within(node.variable, value)) for value in values]
             seconds, bits, places = (sum(map(mul, _SIMPSON, each)) for each in zip(*samples, strict=True))
         self._ranges, self._sizes, self._nested, self._varying, self.memory = ranges, sizes, depth, None, memory
         self.seconds += (seconds + join) * terms if degree is None else seconds * (degree + 2) + by_differences
@@ -208,18 +194,12 @@ class Estimator:
                 digits = bits * terms / BITS_PER_DIGIT, places * terms / BITS_PER_DIGIT
                 self.seconds += costs.joined(node.name, terms, *digits, is_nested=is_nested)
 
-    def _sample(self, node: nodes.Loop, modulus: Size | None, sizes: Bounds) -> tuple[float, float, float]:
-        """Return the seconds for a loop's term, and the bits of its numerator and denominator. Do not count them."""
+    def _sample(self, node: Node, modulus: Size | None, sizes: Bounds) -> tuple[float, float, float]:
+        """Return the seconds for a part of a loop, and the bits of its numerator and denominator. Do not count them."""
         before, self._sizes = self.seconds, sizes
-        size = self._part(node.body, modulus)
+        size = self.residue(node, modulus) if modulus else self.value(node)
         seconds, self.seconds = self.seconds - before, before
         return seconds, size.bits, size.places
-
-    def _part(self, node: Node, modulus: Size | None) -> Size:
-        if modulus is None:
-            return self.value(node)
-        self.residue(node, modulus)
-        return modulus
 
     def _has_nested_denominators(self, node: nodes.Loop, first: Value) -> bool:
         """Return whether in the first terms of a sum, each denominator is a multiple of the one before, as in 1/2^i."""
@@ -230,7 +210,8 @@ class Estimator:
         return None not in values and all(right.denominator % left.denominator == 0 for left, right in pairwise(values))
 
     def _residue_of_power(self, node: nodes.Exponentiation, modulus: Size) -> None:
-        exponent = self._peek(node.exponent)
+        self.seconds += costs.PEEK if not self._nested else 0.0  # a loop counts the time to find the sizes itself
+        exponent = self._ranges.of(node.exponent)
         if exponent.places:
             self.value(node)
             return
@@ -251,8 +232,7 @@ class Estimator:
             order = Size(None, None, 0.85 * bits)
         self.residue(node.exponent, order)
 
-    def _residue_of_call(self, node: nodes.Call, modulus: Size, *, alone: bool = False) -> None:
-        """Count the cost of a call's residue. Unless ``alone`` is set, count its verification modulo a prime too."""
+    def _residue_of_call(self, node: nodes.Call, modulus: Size, *, inner: bool) -> None:
         sizes = [self.value(argument) for argument in node.arguments]
         values = [size.value for size in sizes]
         if not all(value is not None for value in values):
@@ -269,7 +249,7 @@ class Estimator:
         seconds = plan.seconds * longer
         self.seconds += seconds
         self.memory += plan.memory * longer
-        if alone or modulus is PRIME_SIZE:
+        if inner or modulus is PRIME_SIZE:  # otherwise, it is verified modulo a prime
             return
         if function.is_long_modulo_prime(node.position, values):
             # The residue is computed twice more. If it has over 1,000 digits, a larger modulus verifies it.

@@ -21,7 +21,7 @@ from pycalc.services.operations.expressions.loops import (
 from pycalc.services.operations.expressions.nodes import Node, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
-from pycalc.services.operations.expressions.sizes import FOLDED_BITS, range_of, takes_residue
+from pycalc.services.operations.expressions.sizes import FOLDED_BITS, range_of
 from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
 
@@ -55,12 +55,10 @@ class Evaluator:
         }
 
     def value(self, node: Node) -> Value:
-        """Return a node's value.
+        """Return a node's value. Raises the errors of ``Arithmetic.value``.
 
-        Raises DomainError if there is no value, and ResultTooLarge if it is too large, both with positions. Raises
-        UndecidedError if an enclosure is too wide. Raises VerificationFailed if an operation's check fails, and
-        DisagreementError if the verification of a residue fails. With a ``prime``, may raise ZeroDivisionError if the
-        prime divides a denominator.
+        With a ``prime``, also raises DisagreementError if the verification of a residue fails, and ZeroDivisionError if
+        the prime divides a denominator.
         """
         special = self._special.get(type(node))
         if special is not None:
@@ -68,13 +66,7 @@ class Evaluator:
         return self.arithmetic.value(node, [self.value(child) for child in children(node)])
 
     def terms(self, node: nodes.Loop, residues: Residues | None = None) -> Iterator[Value]:
-        """Yield the terms of a loop or, with ``residues``, their residues.
-
-        From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
-        only their sum, which is found from the first few terms. The residues of a verification find it from the last
-        few terms instead, and from one term more, so that the results differ if the assumed degree is too low, unless
-        the terms are symmetric. If other terms are exact and small, yield the sum or the product of each block of
-        terms.
+        """Yield the terms of a loop, or of blocks of them the sum or the product; with ``residues``, their residues.
 
         Raises DomainError for bounds that are not whole numbers and for too many terms, and the errors of ``value``.
         """
@@ -99,6 +91,7 @@ class Evaluator:
         varying = varying_nodes(node)
         degree = polynomial_degree(node, varying, self.bounds.of, len(indices))
         if degree is not None:
+            # A verification takes the last few terms, and one more, so that the sums differ if the degree is too low.
             backward = residues is not None and residues.verifying
             points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
             yield polynomial_sum(list(self._single(node, points, residues)), len(indices))
@@ -143,9 +136,9 @@ class Evaluator:
 
     def _chain(self, node: nodes.Chain) -> Value:
         """Return a chain's value. If it begins with ``a % m`` for a large whole ``a``, do not compute ``a`` itself."""
-        steps, (first, *_) = node.steps, node.steps
-        if first.operator == "%" and takes_residue(self.bounds.of(node.first), self.bounds.of(first.operand)):
-            value, steps = self._residue(first.position, node.first, self.value(first.operand)), steps[1:]
+        steps = node.steps
+        if self.bounds.begins_with_residue(node):
+            value, steps = self._residue(steps[0].position, node.first, self.value(steps[0].operand)), steps[1:]
         else:
             value = self.value(node.first)
         for step in steps:

@@ -17,7 +17,7 @@ from pycalc.services.operations.expressions import nodes
 from pycalc.services.operations.expressions.arithmetic import OPERATORS
 from pycalc.services.operations.expressions.nodes import Node, children, needs_value
 from pycalc.services.operations.expressions.sizes import FOLDED_BITS, Enclosed, Size
-from pycalc.services.operations.expressions.values import Value, is_exact, lowest, residue_of
+from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, lowest, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 
 if TYPE_CHECKING:
@@ -29,21 +29,16 @@ LEAST_TERMS = 16  # a shorter loop is evaluated sooner than its sizes are found
 
 Column = list[Value]
 
-_HUGE = 9  # 10^9 is above every degree that is used
-
 
 def varying_nodes(loop: nodes.Loop) -> set[int]:
     """Return the ids of the nodes in a loop's body whose values may depend on the loop's variable."""
     found: set[int] = set()
 
     def varies(node: Node) -> bool:
-        if isinstance(node, nodes.Variable):
-            varying = node.name == loop.variable
-        else:
-            varying = max([False, *map(varies, children(node))])  # all children are visited
-        if varying:
+        below = sum(map(varies, children(node)))  # all children are visited
+        if below or (isinstance(node, nodes.Variable) and node.name == loop.variable):
             found.add(id(node))
-        return varying
+        return id(node) in found
 
     varies(loop.body)
     return found
@@ -64,6 +59,9 @@ def takes_columns(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Si
     depend on the variable.
     """
 
+    def is_from(part: Size, least: int) -> bool:
+        return not part.places and part.low is not None and part.low >= least
+
     def fits(node: Node) -> bool:
         if isinstance(node, nodes.Loop) and id(node) in varying:
             return False
@@ -77,13 +75,14 @@ def takes_columns(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Si
         sizes = [size(child) for child in children(node)]
         match node:
             case nodes.Chain():
-                whole = not any(each.places for each in sizes) and all(step.operator != "/" for step in node.steps)
+                signs = {step.operator for step in node.steps}
+                whole = "/" not in signs and not any(each.places for each in sizes)
                 short = sum(each.bits + each.places for each in sizes) <= FOLDED_BITS
-                return short and (whole or all(step.operator not in ("//", "%") for step in node.steps))
+                return short and (whole or signs.isdisjoint(("//", "%")))
             case nodes.Exponentiation():
-                return not sizes[1].places and sizes[1].low is not None and sizes[1].low >= 0
+                return is_from(sizes[1], 0)
             case nodes.Modulo():
-                return not (sizes[0].places or sizes[1].places) and sizes[1].low is not None and sizes[1].low >= 1
+                return not sizes[0].places and is_from(sizes[1], 1)
         return True
 
     return fits(loop.body)
@@ -163,9 +162,9 @@ def polynomial_degree(loop: nodes.Loop, varying: set[int], size: Callable[[Node]
     """Return an upper bound for the degree of a sum's body as a polynomial in the variable.
 
     The body must be made of the variable, and of exact values that do not depend on it, by these operators: ``+``,
-    ``-`` (also as a sign), ``*``, ``/`` with a divisor that does not depend on the variable, and ``^`` with a literal
-    exponent, which is a whole number above 0. Return None for any other body, for a ``prod``, and for a bound above the
-    square root of ``terms``. ``varying`` has the ids of the nodes that depend on the variable.
+    ``-`` (also as a sign), ``*``, ``/`` with a divisor that does not depend on the variable, and ``^`` with an exponent
+    that is known to be a whole number above 0. Return None for any other body, for a ``prod``, and for a bound above
+    the square root of ``terms``. ``varying`` and ``size`` are those of ``takes_columns``.
     """
     if loop.name != "sum":
         return None
@@ -186,11 +185,9 @@ def polynomial_degree(loop: nodes.Loop, varying: set[int], size: Callable[[Node]
                         return inf
                     found = max(found, right) if step.operator in "+-" else found + right
                 return found
-            case nodes.Exponentiation(_, base, nodes.Constant(_, literal)) if (
-                literal.is_integer and literal.unscaled > 0
-            ):
-                power = literal.unscaled * 10 ** min(literal.exponent, _HUGE)
-                return degree(base) * float(min(power, 10**_HUGE))  # a literal may be too large for a float
+            case nodes.Exponentiation(_, base, exponent) if size(exponent).value is not None:
+                power = size(exponent).value
+                return degree(base) * int(power) if is_whole(power) and 0 < power <= terms else inf
         return inf
 
     found = degree(loop.body)
@@ -200,8 +197,7 @@ def polynomial_degree(loop: nodes.Loop, varying: set[int], size: Callable[[Node]
 def polynomial_sum(values: Sequence[Value], terms: int) -> Value:
     """Return f(0) + f(1) + ... + f(``terms`` - 1) for a polynomial f, from ``values`` = f(0), f(1), ..., f(d).
 
-    The degree of f must be at most d. The sum is that of the differences of order k at 0, each multiplied by the
-    binomial coefficient of ``terms`` and k + 1.
+    The degree of f must be at most d. The sum is that of the differences of order k at 0 times binomial(terms, k + 1).
     """
     result, differences = mpz(0), list(values)
     for order in range(1, len(values) + 1):

@@ -139,10 +139,9 @@ class Evaluate(Calculable[Expression]):
         return list(map(Evaluator(Arithmetic(self._functions)).value, parts))
 
     def call(self, args: Expression) -> tuple[str, tuple[str, ...]] | None:
-        """Return the operation and operands of an expression that is one call with short operands, else None.
+        """Return the operation and operands of an expression that is one call or power with short operands, or None.
 
-        A power counts as a call of ``pow``. Raises DomainError or ResultTooLarge if an operand has no value, or may be
-        too large to compute.
+        Raises DomainError or ResultTooLarge if an operand has no value, or may be too large to compute.
         """
         root = args.root
         name = "pow" if isinstance(root, nodes.Exponentiation) else root.name if isinstance(root, nodes.Call) else ""
@@ -152,9 +151,8 @@ class Evaluate(Calculable[Expression]):
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
         """Return whether planning for an expression is certainly quick.
 
-        Calls of operations must have short literals as arguments, because other calls may be slow to estimate. With
-        ``mod`` or ``%``, there must be no call, because the cost of a call's residue depends on the prime factors of
-        the modulus.
+        Calls of operations must have short literals as arguments, because others may be slow to estimate. With ``mod``
+        or ``%``, there must be no call, because the cost of its residue depends on the factors of the modulus.
         """
         (text,) = literals
         loops = len(self._loop.findall(text))

@@ -24,6 +24,14 @@ MOST_LEVELS = 150
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _LOOPS = frozenset({"sum", "prod"})
 _AFTER_MOD = _COMPARISONS | {"", ")", ","}
+# What is wrong with a token that is not expected, or with the end.
+_UNEXPECTED = {
+    "": "The expression ends here, but a ) is missing.",
+    ",": "A comma only separates arguments: write 1000 or 1_000 for thousands, 2.5 for a decimal.",
+    ")": "This ) closes no parenthesis: remove it, or open one before it.",
+    **dict.fromkeys(_COMPARISONS, "A comparison must be the whole expression, not a part of it or in parentheses."),
+    **dict.fromkeys(("number", "("), "An operator is missing here: write * for a product."),
+}
 _ZEROS = re.compile(",0[0-9]{2}(?![0-9])")  # the part of ``1,000`` after the first digit
 _LONGEST_SHOWN = 64
 _TOO_DEEP = (
@@ -87,20 +95,9 @@ class _Parser:
         return invalid(self._token.position, detail)
 
     def _unexpected(self) -> InvalidInput:
-        text, kind = self._token.text, self._token.kind
-        if kind == "end":
-            return self._error("The expression ends here, but a ) is missing.")
-        if text == ",":
-            return self._error(
-                "A comma only separates arguments: write 1000 or 1_000 for thousands, 2.5 for a decimal."
-            )
-        if text == ")":
-            return self._error("This ) closes no parenthesis: remove it, or open one before it.")
-        if text in _COMPARISONS:
-            return self._error("A comparison must be the whole expression, not a part of it or in parentheses.")
-        if kind in ("based", "decimal", "name") or text == "(":
-            return self._error("An operator is missing here: write * for a product.")
-        return self._error(f"{text} is not expected here: remove it, or write what is missing before it.")
+        text = "number" if self._token.kind in ("based", "decimal", "name") else self._token.text
+        other = f"{text} is not expected here: remove it, or write what is missing before it."
+        return self._error(_UNEXPECTED.get(text, other))
 
     def _expression(self) -> Node:
         """Parse a sum, or a product that ``mod`` may follow.

@@ -8,7 +8,7 @@ from enum import IntEnum
 from math import ceil, inf, log2
 from typing import NamedTuple
 
-from pycalc.services.operations.expressions.problems import MOST_BITS, too_large
+from pycalc.services.operations.expressions.problems import too_large
 from pycalc.services.operations.expressions.values import Value, fraction, is_whole, lowest
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.primes import coprime_part
@@ -185,21 +185,12 @@ STEPS: Mapping[str, Callable[[Size, Size], Size]] = {
 }
 
 
-def takes_residue(size: Size, modulus: Size) -> bool:
-    """Return whether ``a % m`` is computed as a residue, without ``a`` itself.
-
-    This is so if ``a`` may have over MOST_DIRECT_BITS bits, if both are whole and exact, and ``m`` certainly positive.
-    """
-    whole = not (size.places or size.rounded or modulus.places or modulus.rounded)
-    return size.bits > MOST_DIRECT_BITS and whole and modulus.least > -inf and modulus.bits <= MOST_BITS
-
-
 def choose_euler(position: int, exponent: Size, modulus: Size) -> bool:
     """Return whether to reduce an exponent by Euler's theorem, which requires the prime factors of the modulus.
 
-    The exponent must be whole and exact, and its upper bound must have over EULER_BITS bits. It must certainly be above
-    2^20, and above the number of bits of the modulus. So that the modulus is factored in time, it must have at most
-    MOST_EULER_MODULUS_BITS bits, not counting the prime factors up to 1,000 of a known modulus.
+    The exponent must be whole and exact, may have over EULER_BITS bits, and must certainly be above 2^20 and above the
+    number of bits of the modulus. So that the modulus is factored in time, it has at most MOST_EULER_MODULUS_BITS bits,
+    not counting the prime factors up to 1,000 of a known modulus.
 
     Raises ResultTooLarge, with the position, if an exponent that cannot be reduced may have over MOST_EXPONENT_BITS.
     """
