@@ -16,7 +16,6 @@ from pycalc.services.operations.expressions.arithmetic import (
     number,
     require_modulus,
 )
-from pycalc.services.operations.expressions.functions import Function
 from pycalc.services.operations.expressions.loops import polynomial_degree, varying_nodes
 from pycalc.services.operations.expressions.nodes import BUILT_IN, Node, children
 from pycalc.services.operations.expressions.problems import MOST_BITS, undefined
@@ -48,12 +47,8 @@ class Bounds:
     Only small values are computed. A node's size holds for all values of the variables.
     """
 
-    def __init__(
-        self, functions: Mapping[str, Function], precision: int, variables: Mapping[str, Size] | None = None
-    ) -> None:
-        self._functions = functions
-        self._arithmetic = Arithmetic(functions)
-        self._precision = precision
+    def __init__(self, arithmetic: Arithmetic, variables: Mapping[str, Size] | None = None) -> None:
+        self._arithmetic = arithmetic
         self._variables = variables or {}
         self._found: dict[int, Size] = {}
         self._seconds: dict[int, float] = {}
@@ -62,7 +57,7 @@ class Bounds:
 
     def within(self, variable: str, size: Size) -> Bounds:
         """Return the bounds for a loop's body, whose variable has the given size."""
-        return Bounds(self._functions, self._precision, {**self._variables, variable: size})
+        return Bounds(self._arithmetic, {**self._variables, variable: size})
 
     def inside(self, loop: nodes.Loop) -> Bounds:
         """Return the bounds for a loop's body that hold for all its terms. The loop must not be empty."""
@@ -197,7 +192,7 @@ class Bounds:
         values = [size.value for size in sizes]
         if None in values or isinstance(node, nodes.Comparison):
             return None
-        function = self._functions.get(node.name) if isinstance(node, nodes.Call) else None
+        function = self._arithmetic.functions.get(node.name) if isinstance(node, nodes.Call) else None
         if function and (not function.signature.numeric or self._own > _FOLDED_SECONDS):
             return None
         if not isinstance(node, nodes.Exponentiation):
@@ -205,7 +200,7 @@ class Bounds:
         power = self._arithmetic.exact_power(node.position, *values)
         if power is not None:
             return size_of(power)
-        if not self._precision:
+        if not self._arithmetic.precision:
             raise undefined(node.position, IRRATIONAL)
         base, exponent = values
         return Size(None, None, max(1.0, log2_of(base) * float(exponent) * MARGIN), rounded=Enclosed.YES)
@@ -213,7 +208,7 @@ class Bounds:
     def _digits(self, size: Size) -> tuple[float, float]:
         """Return the digits of a value's numerator and denominator: for an enclosure, the precision and 0."""
         if size.rounded is Enclosed.YES:
-            return self._precision, 0.0
+            return self._arithmetic.precision, 0.0
         return size.bits / BITS_PER_DIGIT, size.places / BITS_PER_DIGIT
 
     def _power(self, base: Size, exponent: Size) -> Size:
@@ -222,9 +217,9 @@ class Bounds:
             self._own += costs.power((size.bits + size.places) / BITS_PER_DIGIT)
         if size.rounded:
             self._own += costs.root((base.bits + base.places) / BITS_PER_DIGIT)
-            if self._precision:
+            if self._arithmetic.precision:
                 square_root = exponent.value is not None and exponent.value.denominator == 2
-                self._own += costs.enclosed(self._precision, square_root=square_root)
+                self._own += costs.enclosed(self._arithmetic.precision, square_root=square_root)
         return size
 
     def _call(self, node: nodes.Call, sizes: Sequence[Size]) -> Size:
@@ -252,7 +247,7 @@ class Bounds:
 
         For unknown arguments, these are the most digits and the mean seconds of some samples.
         """
-        function = self._functions[node.name]
+        function = self._arithmetic.functions[node.name]
         if all(size.value is not None for size in sizes):
             estimate = function.estimate(node.position, [size.value for size in sizes])
             return estimate.digits, estimate.seconds, estimate.least

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from math import ceil, inf
 from operator import mul
 
 from pycalc.services.operations.expressions import costs, nodes
+from pycalc.services.operations.expressions.arithmetic import Arithmetic
 from pycalc.services.operations.expressions.bounds import LARGEST_ARGUMENT, Bounds
-from pycalc.services.operations.expressions.functions import LARGEST_PRIME, Function
+from pycalc.services.operations.expressions.functions import LARGEST_PRIME
 from pycalc.services.operations.expressions.loops import (
     LEAST_TERMS,
     invariant_parts,
@@ -53,16 +53,15 @@ class Estimator:
     Each call of ``value`` or ``residue`` adds the cost of a node, with all nodes below it.
     """
 
-    def __init__(self, functions: Mapping[str, Function], precision: int) -> None:
+    def __init__(self, arithmetic: Arithmetic) -> None:
         self.seconds = 0.0  # on one core
         self.memory = 0.0  # bytes
         self.certain = True  # False once a cost depended on samples of a function or on guesses
         self.typical = inf  # the likely number of digits of the last loop, which may be far below its bound
-        self._functions = functions
-        self._precision = precision
+        self._arithmetic = arithmetic
         # The sizes for all values of the loops' variables, by which an evaluation chooses its ways, and those for the
         # values that are sampled.
-        self._ranges = self._sizes = Bounds(functions, precision)
+        self._ranges = self._sizes = Bounds(arithmetic)
         self._nested = 0  # loops around the current node whose costs are averaged over samples
         self._varying: set[int] | None = None  # in a loop that is computed in columns, the ids of its varying nodes
 
@@ -98,7 +97,7 @@ class Estimator:
             if any(each.low is None and each.bits > LARGEST_ARGUMENT for each in arguments):
                 detail = f"An argument of {node.name} has at most {MAX_LITERAL:,} digits: make it smaller."
                 raise too_large(node.position, detail, int(LARGEST_ARGUMENT))
-        if isinstance(node, nodes.Exponentiation) and size.rounded and self._precision:
+        if isinstance(node, nodes.Exponentiation) and size.rounded and self._arithmetic.precision:
             self.certain = False  # the first enclosure imports FLINT
         if size.rounded is not Enclosed.YES:
             self.memory += (size.bits + size.places) * _MEMORY_PER_BIT
@@ -244,7 +243,7 @@ class Estimator:
         bits = min(modulus.bits, MOST_BITS)
         longer = max(1.0, bits / _MOST_PLANNED_BITS)
         number = (1 << ceil(bits / longer)) - 1 if modulus.value is None else int(modulus.value)
-        function = self._functions[node.name]
+        function = self._arithmetic.functions[node.name]
         plan = function.residue_plan(node.position, values, max(1, number))
         seconds = plan.seconds * longer
         self.seconds += seconds

@@ -42,7 +42,7 @@ class Evaluator:
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:
         self.arithmetic = arithmetic
-        self.bounds = Bounds(arithmetic.functions, arithmetic.precision)  # for all values of the loops' variables
+        self.bounds = Bounds(arithmetic)  # for all values of the loops' variables
         self._prime = prime
         self._variables: dict[str, Value] = {}
         self._numbers: dict[int, Value] = {}  # the values of literals, by node, because a loop needs them in each term

@@ -93,7 +93,7 @@ class Evaluate(Calculable[Expression]):
 
     def estimate(self, args: Expression, precision: int) -> Estimate:
         root = self._with_values(args.root, precision)
-        estimator = Estimator(self._functions, precision)
+        estimator = Estimator(Arithmetic(self._functions, precision))
         size = estimator.value(root)
         if size.value is not None:
             digits = sum(character.isdigit() for character in text_of_value(size.value))
@@ -104,7 +104,7 @@ class Evaluate(Calculable[Expression]):
             least = precision + _LEADING_ZEROS if size.rounded else 1
             digits = max(least, int(size.digits + size.places))
         if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
-            again = Estimator(self._functions, 2 * precision)
+            again = Estimator(Arithmetic(self._functions, 2 * precision))
             again.value(root)
             seconds = estimator.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
         else:
@@ -131,7 +131,7 @@ class Evaluate(Calculable[Expression]):
 
     def _quick_values(self, parts: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
         """Return the exact values of nodes, or None if this may be slow, or if one may have over ``most_bits`` bits."""
-        estimator = Estimator(self._functions, precision)
+        estimator = Estimator(Arithmetic(self._functions, precision))
         sizes = [estimator.value(part) for part in parts]
         is_long = any(size.bits + size.places > most_bits for size in sizes)
         if is_long or estimator.seconds > _QUICK_SECONDS or not estimator.certain:
