@@ -10,13 +10,7 @@ from pycalc.services.operations.expressions import costs, nodes
 from pycalc.services.operations.expressions.arithmetic import Arithmetic
 from pycalc.services.operations.expressions.bounds import LARGEST_ARGUMENT, Bounds
 from pycalc.services.operations.expressions.functions import LARGEST_PRIME
-from pycalc.services.operations.expressions.loops import (
-    LEAST_TERMS,
-    invariant_parts,
-    polynomial_degree,
-    takes_columns,
-    varying_nodes,
-)
+from pycalc.services.operations.expressions.loops import LEAST_TERMS, invariant_parts, shortcut
 from pycalc.services.operations.expressions.nodes import BUILT_IN, Node, children, needs_value, tree
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large
 from pycalc.services.operations.expressions.sizes import (
@@ -162,16 +156,12 @@ class Estimator:
         self._ranges, self._sizes = ranges.inside(node), sizes.inside(node)
         self.seconds += costs.LOOP
         self.certain &= is_known
-        degree = None
-        if terms >= LEAST_TERMS:
-            self.seconds += costs.SIZE * sum(1 for _ in tree(node.body))
-            varying = varying_nodes(node)
-            degree = polynomial_degree(node, varying, self._ranges.of, terms)
-            is_short = is_known and (modulus is None or modulus.bits <= FOLDED_BITS)
-            if degree is None and is_short and takes_columns(node, varying, self._ranges.of):
-                once = sum(self._sample(part, modulus, self._sizes)[0] for part in invariant_parts(node.body, varying))
-                self.seconds += once
-                self._varying = varying
+        self.seconds += costs.SIZE * sum(1 for _ in tree(node.body)) if terms >= LEAST_TERMS else 0.0
+        degree, varying = shortcut(node, self._ranges.of, terms)
+        if varying is not None and is_known and (modulus is None or modulus.bits <= FOLDED_BITS):
+            once = sum(self._sample(part, modulus, self._sizes)[0] for part in invariant_parts(node.body, varying))
+            self.seconds += once
+            self._varying = varying
         self._nested = _MOST_NESTED
         seconds, bits, places = self._sample(node.body, modulus, self._sizes)
         memory = self.memory

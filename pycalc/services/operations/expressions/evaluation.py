@@ -9,15 +9,7 @@ from typing import Any
 from pycalc.services.operations.expressions import nodes
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
 from pycalc.services.operations.expressions.bounds import MOST_TERMS, Bounds
-from pycalc.services.operations.expressions.loops import (
-    BLOCK,
-    LEAST_TERMS,
-    Columns,
-    polynomial_degree,
-    polynomial_sum,
-    takes_columns,
-    varying_nodes,
-)
+from pycalc.services.operations.expressions.loops import BLOCK, Columns, polynomial_sum, shortcut
 from pycalc.services.operations.expressions.nodes import Node, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
@@ -85,11 +77,7 @@ class Evaluator:
             self.bounds, self._variables[node.variable] = outer, value
 
     def _terms(self, node: nodes.Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
-        if len(indices) < LEAST_TERMS:
-            yield from self._single(node, indices, residues)
-            return
-        varying = varying_nodes(node)
-        degree = polynomial_degree(node, varying, self.bounds.of, len(indices))
+        degree, varying = shortcut(node, self.bounds.of, len(indices))
         if degree is not None:
             # A verification takes the last few terms, and one more, so that the sums differ if the degree is too low.
             backward = residues is not None and residues.verifying
@@ -97,7 +85,7 @@ class Evaluator:
             yield polynomial_sum(list(self._single(node, points, residues)), len(indices))
             return
         is_short = residues is None or residues.modulus.bit_length() <= FOLDED_BITS
-        columns = Columns(varying, self) if is_short and takes_columns(node, varying, self.bounds.of) else None
+        columns = Columns(varying, self) if is_short and varying is not None else None
         for start in range(0, len(indices), BLOCK):
             block = indices[start : start + BLOCK]
             if columns:

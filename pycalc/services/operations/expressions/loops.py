@@ -51,12 +51,23 @@ def invariant_parts(node: Node, varying: set[int]) -> list[Node]:
     return [part for child in children(node) for part in invariant_parts(child, varying)]
 
 
+def shortcut(loop: nodes.Loop, size: Callable[[Node], Size], terms: int) -> tuple[int | None, set[int] | None]:
+    """Return how a loop's terms are computed together: a degree for ``polynomial_sum``, or ids for ``Columns``.
+
+    (None, None) means that they are computed one by one. ``size`` must hold for all values of the variable.
+    """
+    if terms < LEAST_TERMS:
+        return None, None
+    varying = varying_nodes(loop)
+    degree = polynomial_degree(loop, varying, size, terms)
+    return degree, varying if degree is None and takes_columns(loop, varying, size) else None
+
+
 def takes_columns(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Size]) -> bool:
     """Return whether the terms of a loop can be computed in columns.
 
-    ``varying`` must be the result of ``varying_nodes``, and ``size`` must hold for all values of the variable. Every
-    part must be an exact number of at most FOLDED_BITS bits, made by operators that columns support. No inner loop may
-    depend on the variable.
+    Every part must be an exact number of at most FOLDED_BITS bits, made by operators that columns support. No inner
+    loop may depend on the variable.
     """
 
     def is_from(part: Size, least: int) -> bool:
@@ -89,10 +100,7 @@ def takes_columns(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Si
 
 
 class Columns:
-    """The columns of a loop's body, for one block of terms after the other.
-
-    ``varying`` must be the result of ``varying_nodes``, and ``takes_columns`` must hold.
-    """
+    """The columns of a loop's body, for one block of terms after the other. ``shortcut`` returns ``varying``."""
 
     def __init__(self, varying: set[int], evaluator: Evaluator) -> None:
         self._varying = varying
@@ -164,7 +172,7 @@ def polynomial_degree(loop: nodes.Loop, varying: set[int], size: Callable[[Node]
     The body must be made of the variable, and of exact values that do not depend on it, by these operators: ``+``,
     ``-`` (also as a sign), ``*``, ``/`` with a divisor that does not depend on the variable, and ``^`` with an exponent
     that is known to be a whole number above 0. Return None for any other body, for a ``prod``, and for a bound above
-    the square root of ``terms``. ``varying`` and ``size`` are those of ``takes_columns``.
+    the square root of ``terms``.
     """
     if loop.name != "sum":
         return None
