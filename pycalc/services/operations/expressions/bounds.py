@@ -74,9 +74,7 @@ class Bounds:
         found = self._found.get(id(node))
         if found is not None:
             return found
-        sizes = [
-            self.of(child) for child in children(node) if not (isinstance(node, nodes.Loop) and child is node.body)
-        ]
+        sizes = [] if isinstance(node, nodes.Loop) else list(map(self.of, children(node)))
         self._own = 0.0
         match node:
             case nodes.Constant():
@@ -156,9 +154,7 @@ class Bounds:
             require_modulus(node.position, modulus.value)
             if operand.value is not None and gmp.gcd(operand.value.denominator, modulus.value) == 1:
                 return size_of(residue_of(operand.value, modulus.value))
-        if modulus.high is None:
-            return Size(None, None, modulus.bits)
-        return Size(mpz(0), max(mpz(0), modulus.high // 1), modulus.bits)
+        return modulus.residue
 
     def _operation(self, node: Node, sizes: Sequence[Size]) -> Size:
         match node:
@@ -171,9 +167,7 @@ class Bounds:
             case nodes.Comparison():
                 return Size(None, None, 1)
             case nodes.Chain():
-                size, modulus = sizes[:2]
-                if self.begins_with_residue(node):
-                    size = Size(None if modulus.high is None else mpz(0), modulus.high, modulus.bits)
+                size = sizes[1].residue if self.begins_with_residue(node) else sizes[0]
                 for step, operand in zip(node.steps, sizes[1:], strict=True):
                     self._own += costs.step(step.operator, self._digits(size), self._digits(operand))
                     if rounded_of(size, operand) is Enclosed.YES:

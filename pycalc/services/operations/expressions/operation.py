@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, TypeVar
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
@@ -27,6 +28,7 @@ from pycalc.services.operations.numbers.literals import key_of, lowest
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import digits_residue
 
+_BOOLEANS = {False: b"false", True: b"true"}
 _SHORT_DIGITS = 18
 _PRIMES = 3  # the most primes that a verification draws: another one is drawn if a prime divides a denominator
 _GUARD_BITS = 64
@@ -96,22 +98,23 @@ class Evaluate(Calculable[Expression]):
         estimator = Estimator(Arithmetic(self._functions, precision))
         size = estimator.value(root)
         if size.value is not None:
-            digits = sum(character.isdigit() for character in text_of_value(size.value))
+            digits = written = sum(character.isdigit() for character in text_of_value(size.value))
         elif size.rounded is Enclosed.YES:  # only the bounds of an enclosure may be infinite
-            digits = precision + _LEADING_ZEROS
+            digits = written = precision + _LEADING_ZEROS
         else:
             # A denominator of factors 2 and 5 is written as decimal places, at most one for each of its bits.
             least = precision + _LEADING_ZEROS if size.rounded else 1
-            digits = max(least, int(size.digits + size.places))
+            written = ceil(size.bits / BITS_PER_DIGIT + 1e-9) + ceil(size.places / BITS_PER_DIGIT)
+            digits = max(least, int(written + size.places))
         if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
             again = Estimator(Arithmetic(self._functions, 2 * precision))
             again.value(root)
             seconds = estimator.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
         else:
-            written = min(digits, estimator.typical if isinstance(root, nodes.Loop) else size.digits)
+            seconds = costs.text(min(digits, estimator.typical if isinstance(root, nodes.Loop) else written))
             for part in children(root) if self._is_no_number(root) else (root,):
                 estimator.residue(part, PRIME_SIZE)
-            seconds = estimator.seconds + costs.WHOLE + costs.text(written)
+            seconds += estimator.seconds + costs.WHOLE
         if size.rounded or not estimator.certain:
             seconds = max(seconds, _LEAST_UNCERTAIN_SECONDS)
         return Estimate(digits, seconds, not size.rounded, estimator.memory)
@@ -205,7 +208,7 @@ class Evaluate(Calculable[Expression]):
     def _computed(self, root: Node, arithmetic: Arithmetic) -> Verified:
         value = Evaluator(arithmetic).value(root)
         if isinstance(value, bool | bytes):
-            return Verified(value if isinstance(value, bytes) else _boolean(value), True)
+            return Verified(value if isinstance(value, bytes) else _BOOLEANS[value], True)
         if is_exact(value):
             return Verified(text_of_value(value).encode(), True)
         from pycalc.services.operations.expressions.enclosures import rounded
@@ -227,7 +230,7 @@ class Evaluate(Calculable[Expression]):
                 raise DisagreementError
         function = self._called(root)
         if function is None:
-            return computed.text == _boolean(arithmetic.value(root, values))
+            return computed.text == _BOOLEANS[arithmetic.value(root, values)]
         return function.operation.verify(function.arguments(root.position, values), PRECISION, computed.text, prime)
 
     def _called(self, root: Node) -> Function | None:
@@ -260,7 +263,3 @@ class Evaluate(Calculable[Expression]):
                     )
                     raise undefined(error.position, detail) from None
                 bits = max(2 * bits, needed)
-
-
-def _boolean(value: Value) -> bytes:
-    return b"true" if value else b"false"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from math import ceil, inf, log2
+from math import inf, log2
 from typing import NamedTuple
 
 from pycalc.services.operations.expressions.problems import too_large
@@ -48,22 +48,9 @@ class Size(NamedTuple):
         return self.low if self.low is not None and self.low == self.high else None
 
     @property
-    def digits(self) -> float:
-        """Return the digits of a known integer, or an upper bound for those of numerator and denominator together.
-
-        ``bits`` and ``places`` must be finite.
-        """
-        if self.value is not None and not self.places:
-            return len(abs(self.value).digits())
-        return ceil(self.bits / BITS_PER_DIGIT + 1e-9) + ceil(self.places / BITS_PER_DIGIT)
-
-    @property
-    def magnitude(self) -> float:
-        """Return an upper bound for the value's magnitude, or inf if it may be over about 10^300."""
-        if self.low is None:
-            return 2.0**self.bits if self.bits < 1000 else inf
-        ends = (abs(self.low), abs(self.high))
-        return max(float(end) * MARGIN if end.numerator.bit_length() < 1000 else inf for end in ends)
+    def residue(self) -> Size:
+        """Return the size of a residue modulo a number of this size."""
+        return Size(None if self.high is None else mpz(0), self.high and max(mpz(0), self.high // 1), self.bits)
 
     def plus(self, other: Size) -> Size:
         """Return the size of the sum."""
@@ -111,7 +98,11 @@ class Size(NamedTuple):
         """Return the size of the power with this base."""
         if self.value is not None and abs(self.value) in (0, 1):
             return Size(mpz(-1), mpz(1), 1, 0 if exponent.value is None or exponent.value >= 0 else 1)
-        most = exponent.magnitude
+        # An upper bound for the magnitude of the exponent, or inf if it may be over about 10^300.
+        most = 2.0**exponent.bits if exponent.bits < 1000 else inf
+        if exponent.low is not None:
+            ends = (abs(exponent.low), abs(exponent.high))
+            most = max(float(end) * MARGIN if end.numerator.bit_length() < 1000 else inf for end in ends)
         natural = not exponent.places and (exponent.low >= 0 if exponent.low is not None else exponent.least > -inf)
         rounded = max(self.rounded, exponent.rounded, Enclosed.MAYBE if exponent.places else Enclosed.NO)
         bits, places = _times(self.bits, most), _times(self.places, most)
