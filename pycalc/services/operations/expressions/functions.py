@@ -53,9 +53,7 @@ class Function:
                 text = self.operation.result(self.arguments(position, values), PRECISION, exact=True).text
             except OverflowError:  # estimates only sample the arguments that they do not know
                 raise too_large(position) from None
-        if not self.signature.numeric:
-            return text
-        return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
+        return lowest(gmp.mpq(text.decode())) if self.signature.numeric else text
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
         """Return the cost of the function's value modulo ``modulus``, and the method if there are several.

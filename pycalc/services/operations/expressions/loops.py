@@ -150,7 +150,7 @@ class Columns:
                 for step in steps:
                     join, operands = OPERATORS[step.operator], self._of(step.operand, residues)
                     if residues and step.operator == "/":
-                        join, operands = operator.mul, list(map(residues.divisor, operands))
+                        join, operands = operator.mul, list(map(residues.inverse, operands))
                     column = self._reduced(map(join, column, operands), modulus)
                 return column
             case nodes.Exponentiation(_, base, exponent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pycalc.services.operations.numbers.literals import RationalLiteral
 
@@ -90,7 +90,7 @@ class Loop(NamedTuple):
     """A sum or a product of ``body``, where the variable takes the integers from ``first`` to ``last``."""
 
     position: int
-    name: Literal["sum", "prod"]
+    name: str  # ``sum`` or ``prod``
     variable: str
     first: Node
     last: Node

@@ -133,7 +133,7 @@ class Evaluate(Calculable[Expression]):
         return nodes.Call(root.position, root.name, tuple(nodes.Constant(root.position, each) for each in literals))
 
     def _quick_values(self, parts: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
-        """Return the exact values of nodes, or None if this may be slow, or if one may have over ``most_bits`` bits."""
+        """Return the exact values of parts, or None if this may be slow, or if one may have over ``most_bits`` bits."""
         estimator = Estimator(Arithmetic(self._functions, precision))
         sizes = [estimator.value(part) for part in parts]
         is_long = any(size.bits + size.places > most_bits for size in sizes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal, cast
 
 from pycalc.errors import InvalidInput
 from pycalc.services.operations.expressions import nodes
@@ -234,4 +233,4 @@ class _Parser:
         body = self._expression()
         self._variables.pop()
         self._expect(")")
-        return nodes.Loop(name.position, cast("Literal['sum', 'prod']", name.text), variable.text, first, last, body)
+        return nodes.Loop(name.position, name.text, variable.text, first, last, body)

@@ -77,10 +77,10 @@ class Residues:
 
     def _number(self, node: nodes.Constant) -> Value:
         unscaled, exponent = node.value.unscaled, node.value.exponent
-        if not exponent:
+        if not exponent or self.modulus == 1:
             return unscaled % self.modulus
         scale = pow(mpz(10), abs(exponent), self.modulus)
-        return unscaled * (scale if exponent >= 0 else self._inverse(scale)) % self.modulus
+        return unscaled * (scale if exponent >= 0 else self.inverse(scale)) % self.modulus
 
     def _chain(self, node: nodes.Chain) -> Value:
         if needs_value(node):
@@ -89,7 +89,7 @@ class Residues:
         for step in node.steps:
             operand = self.of(step.operand)
             divides = step.operator == "/"
-            value = value * self.divisor(operand) if divides else OPERATORS[step.operator](value, operand)
+            value = value * self.inverse(operand) if divides else OPERATORS[step.operator](value, operand)
             value %= self.modulus
         return value
 
@@ -106,7 +106,7 @@ class Residues:
         if not is_whole(exponent):
             return self._exact(node)
         base = self.of(node.base)
-        return pow(base if exponent >= 0 else self.divisor(base), abs(exponent), self.modulus)
+        return pow(base if exponent >= 0 else self.inverse(base), abs(exponent), self.modulus)
 
     def _call(self, node: nodes.Call) -> Value:
         if needs_value(node):
@@ -134,13 +134,10 @@ class Residues:
             result = (result + term if node.name == "sum" else result * term) % self.modulus
         return result
 
-    def divisor(self, value: Value) -> Value:
+    def inverse(self, value: Value) -> Value:
         """Return the inverse of a residue. Raises NotInvertibleError if there is none, and for the modulus 1."""
         if self.modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
             raise NotInvertibleError
-        return self._inverse(value)
-
-    def _inverse(self, value: Value) -> Value:
         try:
             return pow(value, -1, self.modulus)
         except (ValueError, ZeroDivisionError):
