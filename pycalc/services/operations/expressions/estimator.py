@@ -176,12 +176,9 @@ class Estimator:
         self._ranges, self._sizes, self._nested, self._varying, self.memory = ranges, sizes, depth, None, memory
         self.seconds += (seconds + join) * terms if degree is None else seconds * (degree + 2) + by_differences
         if modulus is None:
-            is_nested = is_sampled and terms > _SAMPLED and self._has_nested_denominators(node, first.low)
-            self.typical = max(1.0, (bits + places) * (1 if is_nested else terms) / BITS_PER_DIGIT)
-            size = sizes.of(node)
-            if degree is None and size.bits + size.places <= MOST_BITS:
-                digits = bits * terms / BITS_PER_DIGIT, places * terms / BITS_PER_DIGIT
-                self.seconds += costs.joined(node.name, terms, *digits, is_nested=is_nested)
+            self.typical = inf
+            if degree is None:
+                self._joins(node, terms, bits, places, first.low if is_sampled else None)
 
     def _sample(self, node: Node, modulus: Size | None, sizes: Bounds) -> tuple[float, float, float]:
         """Return the seconds for a part of a loop, and the bits of its numerator and denominator. Do not count them."""
@@ -190,13 +187,19 @@ class Estimator:
         seconds, self.seconds = self.seconds - before, before
         return seconds, size.bits, size.places
 
-    def _has_nested_denominators(self, node: nodes.Loop, first: Value) -> bool:
-        """Return whether in the first terms of a sum, each denominator is a multiple of the one before, as in 1/2^i."""
-        if node.name == "prod":
-            return False
-        found = [self._sizes.within(node.variable, size_of(first + index)) for index in range(1, _SAMPLED + 1)]
-        values = [sizes.of(node.body).value for sizes in found]
-        return None not in values and all(right.denominator % left.denominator == 0 for left, right in pairwise(values))
+    def _joins(self, node: nodes.Loop, terms: int, bits: float, places: float, first: Value | None) -> None:
+        """Count the cost to add or multiply terms of these mean sizes. ``first`` is the first index, if it is known."""
+        is_nested = False
+        if node.name == "sum" and first is not None and terms > _SAMPLED:
+            # In the first terms, each denominator may be a multiple of the one before, as in 1/2^i.
+            found = [self._sizes.within(node.variable, size_of(first + index)) for index in range(1, _SAMPLED + 1)]
+            values = [sizes.of(node.body).value for sizes in found]
+            is_nested = None not in values and all(b.denominator % a.denominator == 0 for a, b in pairwise(values))
+        self.typical = max(1.0, (bits + places) * (1 if is_nested else terms) / BITS_PER_DIGIT)
+        size = self._sizes.of(node)
+        if size.bits + size.places <= MOST_BITS:
+            digits = bits * terms / BITS_PER_DIGIT, places * terms / BITS_PER_DIGIT
+            self.seconds += costs.joined(node.name, terms, *digits, is_nested=is_nested)
 
     def _residue_of_power(self, node: nodes.Exponentiation, modulus: Size) -> None:
         self.seconds += costs.PEEK if not self._nested else 0.0  # a loop counts the time to find the sizes itself
