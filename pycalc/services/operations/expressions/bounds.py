@@ -51,7 +51,7 @@ class Bounds:
         self._arithmetic = arithmetic
         self._variables = variables or {}
         self._found: dict[int, Size] = {}
-        self._seconds: dict[int, float] = {}
+        self.seconds: dict[int, float] = {}  # to compute a node's value from its operands, except for a loop; by id
         self._inside: dict[int, Bounds] = {}
         self._own = 0.0  # the seconds of the node whose size is being found, without those of its operands
 
@@ -89,13 +89,8 @@ class Bounds:
                 size = self._operation(node, sizes)
                 if size.bits + size.places <= FOLDED_BITS:
                     size = size_of(size.value) if size.value is not None else self._folded(node, sizes) or size
-        self._found[id(node)], self._seconds[id(node)] = size, self._own
+        self._found[id(node)], self.seconds[id(node)] = size, self._own
         return size
-
-    def seconds(self, node: Node) -> float:
-        """Return the seconds to compute a node's value from those of its operands, except for a loop."""
-        self.of(node)
-        return self._seconds[id(node)]
 
     def begins_with_residue(self, node: nodes.Chain) -> bool:
         """Return whether a chain begins with ``a % m``, and ``a`` itself is not computed, but its residue.

@@ -30,9 +30,7 @@ from pycalc.services.operations.numbers.primes import totient
 
 PRIME_SIZE = Size(None, None, PRIME_BITS)  # the size of a verification's prime
 _MEMORY_PER_BIT = 0.4  # bytes for each bit of a value, with the copies that arithmetic makes
-# A guess for an unknown argument: the cost of an operation's residue, as a multiple of that of a power whose exponent
-# has the size of the argument.
-_CALL = 50
+_CALL = 50  # a guess: a residue of a call costs as much as so many powers whose exponents have the argument's size
 # The most bits of the number that stands for an unknown modulus when a call's residue is planned.
 _MOST_PLANNED_BITS = 1 << 24
 _PRIME_COFACTOR_BITS = 19.9  # a number below 10^6 without prime factors up to 1,000 is a prime or 1
@@ -80,7 +78,7 @@ class Estimator:
                     self.value(child)
         size = self._sizes.of(node)
         self._check(node, size)
-        self.seconds += self._sizes.seconds(node)
+        self.seconds += self._sizes.seconds[id(node)]
         return size
 
     def _check(self, node: Node, size: Size) -> None:

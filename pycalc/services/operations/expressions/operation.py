@@ -261,5 +261,5 @@ class Evaluate(Calculable[Expression]):
                         f"Even with {int(bits / BITS_PER_DIGIT):,} digits of its irrational parts, this part can't be "
                         "rounded or compared. Probably parts of it cancel, as in 2^0.5 - 2^0.5: write it without them."
                     )
-                    raise undefined(error.position, detail) from None
+                    raise undefined(error.args[0], detail) from None
                 bits = max(2 * bits, needed)
