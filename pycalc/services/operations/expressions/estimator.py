@@ -139,9 +139,8 @@ class Estimator:
     def _loop(self, node: nodes.Loop, modulus: Size | None = None) -> None:
         """Count the cost of a sum or a product, or of its residue modulo a number of the size ``modulus``.
 
-        First, the cost of a term is found for the whole range of the variable, which gives upper bounds for every term.
-        Then it is found for five single values, and the weighted mean (Simpson's rule) is counted for each term. If an
-        end of the range is not known, or if this loop is within two others, the cost for the range is counted.
+        The cost of a term is the weighted mean of that for five values of the variable (Simpson's rule). If the range
+        is not known, or if this loop is within two others, it is that of the largest sizes.
         """
         self.value(node.first)
         self.value(node.last)
@@ -161,6 +160,7 @@ class Estimator:
             self.seconds += once
             self._varying = varying
         self._nested = _MOST_NESTED
+        # For the largest sizes, so that a part of any term that may be too large is refused.
         seconds, bits, places = self._sample(node.body, modulus, self._sizes)
         memory = self.memory
         join = costs.JOIN if self._varying is None else costs.COLUMN

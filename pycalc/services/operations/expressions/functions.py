@@ -45,8 +45,7 @@ class Function:
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 
-        Raises VerificationFailed if the operation's check fails, and ResultTooLarge if an argument is too large for
-        GMP.
+        Raises VerificationFailed if a check fails, and ResultTooLarge if an argument is too large for GMP.
         """
         with _placed(position):
             try:
@@ -78,8 +77,7 @@ class Function:
     def residue(self, position: int, values: Sequence[Value], modulus: int, *, verified: bool = False) -> Value:
         """Return the function's value modulo ``modulus``. With ``verified``, verify a residue of over 1,000 digits.
 
-        An operation that is not Modular computes and verifies the whole value. Raises VerificationFailed if a check
-        fails.
+        An operation that is not Modular computes the whole value. Raises VerificationFailed if a check fails.
         """
         if not isinstance(self.operation, Modular):
             return self.value(position, values) % modulus

@@ -1,7 +1,7 @@
 """Sums and products: their terms, a block at a time, and the sums of the values of polynomials.
 
-A column is the list of a node's values for a block of values of the loop's variable. With a function written in C,
-``map`` takes about 80 ns for each value of a column, where the interpreter takes about 500 ns to evaluate a node.
+A column is the list of a node's values for a block of terms. With a function written in C, ``map`` takes about 80 ns
+for each value of a column, where the interpreter takes about 500 ns to evaluate a node.
 """
 
 from __future__ import annotations

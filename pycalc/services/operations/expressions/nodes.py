@@ -56,8 +56,7 @@ class Chain(NamedTuple):
     """A series of operations of one precedence, ``+ -`` or ``* / // %``, which are done from left to right.
 
     In ``a - b + c``, ``first`` is a, and the steps are ``- b`` and ``+ c``. A series of any length is one node, so that
-    the tree is only as deep as the nesting in the text. Only after its last ``//`` or ``%`` a second node begins, whose
-    ``first`` is the node before.
+    trees are not deep. Only after its last ``//`` or ``%`` a second node begins, whose ``first`` is the node before.
     """
 
     position: int

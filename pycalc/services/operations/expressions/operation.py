@@ -152,11 +152,8 @@ class Evaluate(Calculable[Expression]):
         return None if values is None else (name, tuple(map(text_of_value, values)))
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether planning for an expression is certainly quick.
-
-        Calls of operations must have short literals as arguments, because others may be slow to estimate. With ``mod``
-        or ``%``, there must be no call, because the cost of its residue depends on the factors of the modulus.
-        """
+        # Calls must have short literals as arguments, because others may be slow to estimate. With ``mod`` or ``%``,
+        # there must be no call, because the cost of its residue depends on the factors of the modulus.
         (text,) = literals
         loops = len(self._loop.findall(text))
         if loops > 1 or (loops and ("/" in text or self._call.search(text))):  # a body is estimated several times
