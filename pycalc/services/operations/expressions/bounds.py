@@ -32,7 +32,7 @@ from pycalc.services.operations.expressions.sizes import (
     rounded_of,
     size_of,
 )
-from pycalc.services.operations.expressions.values import is_whole, residue_of
+from pycalc.services.operations.expressions.values import Value, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.literals import MAX_LITERAL
 
@@ -52,19 +52,21 @@ class Bounds:
         self._variables = variables or {}
         self._found: dict[int, Size] = {}
         self.seconds: dict[int, float] = {}  # to compute a node's value from its operands, except for a loop; by id
-        self._inside: dict[int, Bounds] = {}
+        self._inside: dict[tuple[int, Value | None], Bounds] = {}
         self._own = 0.0  # the seconds of the node whose size is being found, without those of its operands
 
     def within(self, variable: str, size: Size) -> Bounds:
         """Return the bounds for a loop's body, whose variable has the given size."""
         return Bounds(self._arithmetic, {**self._variables, variable: size})
 
-    def inside(self, loop: nodes.Loop) -> Bounds:
-        """Return the bounds for a loop's body that hold for all its terms. The loop must not be empty."""
-        if id(loop) not in self._inside:
+    def inside(self, loop: nodes.Loop, index: Value | None = None) -> Bounds:
+        """Return the bounds for a loop's body, for one index or for all of them. The loop must not be empty."""
+        key = id(loop), index
+        if key not in self._inside:
             first, last = self.ends(loop)
-            self._inside[id(loop)] = self.within(loop.variable, range_of(first.low, last.high))
-        return self._inside[id(loop)]
+            size = range_of(first.low, last.high) if index is None else size_of(index)
+            self._inside[key] = self.within(loop.variable, size)
+        return self._inside[key]
 
     def of(self, node: Node) -> Size:
         """Return the size of a node's value.
@@ -74,7 +76,7 @@ class Bounds:
         found = self._found.get(id(node))
         if found is not None:
             return found
-        sizes = [] if isinstance(node, nodes.Loop) else list(map(self.of, children(node)))
+        sizes = list(map(self.of, children(node)[: 2 if isinstance(node, nodes.Loop) else None]))  # not the loop's body
         self._own = 0.0
         match node:
             case nodes.Constant():

@@ -168,8 +168,8 @@ class Estimator:
         is_sampled = is_known and depth < _MOST_NESTED
         if is_sampled:
             self._nested = depth + 1
-            values = [size_of(first.low + (last.high - first.low) * quarter // 4) for quarter in range(5)]
-            samples = [self._sample(node.body, modulus, sizes.within(node.variable, value)) for value in values]
+            indices = [first.low + (last.high - first.low) * quarter // 4 for quarter in range(5)]
+            samples = [self._sample(node.body, modulus, sizes.inside(node, index)) for index in indices]
             seconds, bits, places = (sum(map(mul, _SIMPSON, each)) for each in zip(*samples, strict=True))
         self._ranges, self._sizes, self._nested, self._varying, self.memory = ranges, sizes, depth, None, memory
         self.seconds += (seconds + join) * terms if degree is None else seconds * (degree + 2) + by_differences
@@ -188,10 +188,9 @@ class Estimator:
     def _joins(self, node: nodes.Loop, terms: int, bits: float, places: float, first: Value | None) -> None:
         """Count the cost to add or multiply terms of these mean sizes. ``first`` is the first index, if it is known."""
         is_nested = False
-        if node.name == "sum" and first is not None and terms > _SAMPLED:
+        if node.name == "sum" and places and first is not None and terms > _SAMPLED:
             # In the first terms, each denominator may be a multiple of the one before, as in 1/2^i.
-            found = [self._sizes.within(node.variable, size_of(first + index)) for index in range(1, _SAMPLED + 1)]
-            values = [sizes.of(node.body).value for sizes in found]
+            values = [self._sizes.inside(node, first + step).of(node.body).value for step in range(1, _SAMPLED + 1)]
             is_nested = None not in values and all(b.denominator % a.denominator == 0 for a, b in pairwise(values))
         self.typical = max(1.0, (bits + places) * (1 if is_nested else terms) / BITS_PER_DIGIT)
         size = self._sizes.of(node)
