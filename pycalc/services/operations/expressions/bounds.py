@@ -234,10 +234,7 @@ class Bounds:
         return Size(None, None, digits * BITS_PER_DIGIT, least=least * BITS_PER_DIGIT / MARGIN if least else -inf)
 
     def _largest_call(self, node: nodes.Call, sizes: Sequence[Size]) -> tuple[float, float, float]:
-        """Return the digits, the seconds and ``least`` of a call's Estimate.
-
-        For unknown arguments, these are the most digits and the mean seconds of some samples.
-        """
+        """Return a call's digits, seconds and ``least``. For unknown arguments, these come from samples."""
         function = self._arithmetic.functions[node.name]
         if all(size.value is not None for size in sizes):
             estimate = function.estimate(node.position, [size.value for size in sizes])

@@ -97,10 +97,9 @@ class Estimator:
                 raise too_large(node.position)
 
     def residue(self, node: Node, modulus: Size, *, inner: bool = False) -> Size:
-        """Count the cost of a node's residue modulo a number of this size, and return this size.
+        """Count the cost of a node's residue, and return the size of the modulus. Raises the errors of ``value``.
 
         ``inner`` is set for the left side of a ``mod`` or ``%``: if it is a call, the operation verifies the residue.
-        Raises the errors of ``value``.
         """
         if self._is_counted(node):
             return modulus

@@ -27,9 +27,8 @@ class DisagreementError(Exception):
 class Evaluator:
     """An evaluator for one evaluation of a tree, which holds the values of the loops' variables.
 
-    ``prime`` is 0, or the prime of a verification. In a verification, each residue modulo m in the tree is computed
-    modulo m·``prime``, and must agree modulo ``prime`` with an independent computation. The residue of a call is an
-    exception, because the operation verifies it.
+    ``prime`` is 0, or the prime of a verification: then each residue modulo m in the tree, except that of a call, is
+    computed modulo m·``prime``, and must agree modulo ``prime`` with an independent computation.
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:

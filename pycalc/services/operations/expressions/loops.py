@@ -66,8 +66,7 @@ def shortcut(loop: nodes.Loop, size: Callable[[Node], Size], terms: int) -> tupl
 def takes_columns(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Size]) -> bool:
     """Return whether the terms of a loop can be computed in columns.
 
-    Every part must be an exact number of at most FOLDED_BITS bits, made by operators that columns support. No inner
-    loop may depend on the variable.
+    Every part must be exact, have at most FOLDED_BITS bits, and not be an inner loop that depends on the variable.
     """
 
     def is_from(part: Size, least: int) -> bool:
@@ -169,10 +168,9 @@ class Columns:
 def polynomial_degree(loop: nodes.Loop, varying: set[int], size: Callable[[Node], Size], terms: int) -> int | None:
     """Return an upper bound for the degree of a sum's body as a polynomial in the variable.
 
-    The body must be made of the variable, and of exact values that do not depend on it, by these operators: ``+``,
-    ``-`` (also as a sign), ``*``, ``/`` with a divisor that does not depend on the variable, and ``^`` with an exponent
-    that is known to be a whole number above 0. Return None for any other body, for a ``prod``, and for a bound above
-    the square root of ``terms``.
+    The body must be made of the variable, and of exact values that do not depend on it, by ``+``, ``-``, ``*``, ``/``
+    with a divisor that does not depend on the variable, and ``^`` with an exponent that is known to be a whole number
+    above 0. Return None for any other body, for a ``prod``, and for a bound above the square root of ``terms``.
     """
     if loop.name != "sum":
         return None

@@ -238,10 +238,9 @@ class Evaluate(Calculable[Expression]):
         return isinstance(root, nodes.Comparison) or (function is not None and not function.operation.numeric)
 
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
-        """Call ``attempt`` with rising working precisions until no enclosure is too wide, and return its result.
+        """Call ``attempt`` with rising precisions until no enclosure is too wide; ``narrower`` means from a higher one.
 
-        Raises DomainError, with the position, if an enclosure is too wide after several tries. If ``narrower`` is set,
-        the first precision is over twice as high.
+        Raises DomainError, with the position, if an enclosure is too wide after several tries.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:
