@@ -8,8 +8,9 @@ import pytest
 from gmpy2 import mpq, mpz
 
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
+from pycalc.services.operations.expressions.arithmetic import Arithmetic
+from pycalc.services.operations.expressions.bounds import Bounds
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.sizer import Sizer
 from pycalc.services.operations.expressions.sizes import Size, size_of
 
 FUNCTIONS = {name: Function(operation) for name, operation in OPERATIONS.items()}
@@ -39,7 +40,7 @@ def test_a_sum_is_within_its_bounds(a: mpq, b: mpq) -> None:
 
 def loop_size(text: str) -> Size:
     """Return the estimated bounds of an expression."""
-    return Sizer(FUNCTIONS, 0, {}, strict=True).size(CALCULATIONS["evaluate"].parse({"expression": text}).root)
+    return Bounds(Arithmetic(FUNCTIONS)).of(CALCULATIONS["evaluate"].parse({"expression": text}).root)
 
 
 @pytest.mark.parametrize(

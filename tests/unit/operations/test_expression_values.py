@@ -19,7 +19,7 @@ from pycalc.errors import DomainError, InvalidInput, ResultTooLarge, Verificatio
 from pycalc.services.compute.computer import INLINE_SECONDS
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
 from pycalc.services.operations.base import Verified
-from pycalc.services.operations.expressions import evaluation
+from pycalc.services.operations.expressions import loops
 from pycalc.services.operations.expressions.enclosures import rounded
 from pycalc.services.operations.expressions.loops import polynomial_degree, takes_columns
 from pycalc.services.operations.expressions.operation import Evaluate
@@ -192,7 +192,7 @@ def test_the_degree_of_a_polynomial(monkeypatch: pytest.MonkeyPatch, body: str, 
         found.append(polynomial_degree(*args))
         return found[-1]
 
-    monkeypatch.setattr(evaluation, "polynomial_degree", noted)
+    monkeypatch.setattr(loops, "polynomial_degree", noted)
     result(f"sum(i, 1, 100, {body})", 10)
     assert set(found) == {degree}
 
@@ -211,15 +211,15 @@ def test_terms_are_computed_in_columns_where_the_operators_allow_it(
         found.append(takes_columns(*args))
         return found[-1]
 
-    monkeypatch.setattr(evaluation, "takes_columns", noted)
-    monkeypatch.setattr(evaluation, "polynomial_degree", lambda *_: None)
+    monkeypatch.setattr(loops, "takes_columns", noted)
+    monkeypatch.setattr(loops, "polynomial_degree", lambda *_: None)
     result(f"sum(i, 1, 100, {body})")
     assert set(found) == {taken}
 
 
 def test_a_wrong_degree_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a polynomial is summed with too low a degree, the verification fails."""
-    monkeypatch.setattr(evaluation, "polynomial_degree", lambda *_: 1)
+    monkeypatch.setattr(loops, "polynomial_degree", lambda *_: 1)
     with pytest.raises(VerificationFailed):
         value("sum(i, 1, 1000, i^2)")
 

@@ -6,9 +6,9 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pycalc.services.operations.expressions import nodes
 from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.nodes import Call, Chain, Comparison, Exponentiation, Negation, Node
-from pycalc.services.operations.expressions.parser import Signature
+from pycalc.services.operations.expressions.nodes import Node
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.values import (
     UndecidedError,
@@ -22,12 +22,17 @@ from pycalc.services.operations.expressions.values import (
 from pycalc.services.operations.numbers.gmp import exact_root, gmp, mpz
 from pycalc.services.operations.numbers.literals import RationalLiteral
 
-# The functions of an expression that are not operations of the registry.
-BUILT_IN: Mapping[str, Signature] = {
-    **dict.fromkeys(("abs", "floor", "ceil", "round"), Signature(1, 1)),
-    **dict.fromkeys(("min", "max"), Signature(1, None)),
-}
+DIVISION_BY_ZERO = "This is a division by zero: only a divisor other than 0 has a quotient."
 IRRATIONAL = "This power is irrational, so that it has no finite exact form: give a precision to round it to."
+# On exact values. GMP's ``//`` and ``%`` are right only for integers.
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": fraction,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -52,42 +57,50 @@ class Arithmetic:
         # The bits that a difference of nearly equal values may cancel: the largest size of the exact values that were
         # combined with enclosures, and of the whole parts of enclosures.
         self.needed = 0
-        self._nodes: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
-            Negation: lambda node, operands: self.negate(node.position, operands[0]),
-            Chain: self._chain,
-            Exponentiation: lambda node, operands: self._power(node.position, *operands),
-            Call: self._call,
-            Comparison: lambda node, operands: self._compare(node.position, node.operator, *operands),
-        }
 
     def value(self, node: Node, operands: Sequence[Value]) -> Value:
         """Return the value of an operator, a call or a comparison with these operands.
 
-        Raises DomainError or ResultTooLarge, with the position, and UndecidedError if an enclosure is too wide. Raises
+        Raises DomainError or ResultTooLarge, with the position, UndecidedError if an enclosure is too wide, and
         VerificationFailed if the check of a called operation fails.
         """
-        return self._nodes[type(node)](node, operands)
+        position, first = node.position, operands[0]
+        match node:
+            case nodes.Chain(_, _, steps):
+                for step, operand in zip(steps, operands[1:], strict=True):
+                    first = self.step(step.position, step.operator, first, operand)
+                return first
+            case nodes.Exponentiation():
+                return self._power(position, first, operands[1])
+            case nodes.Negation():
+                return self.step(position, "-", mpz(0), first)
+            case nodes.Call(_, name):
+                return self._call(position, name, operands)
+            case nodes.Comparison(_, sign):
+                return self._compare(position, sign, first, operands[1])
+        raise TypeError(f"{type(node).__name__} is no operation")
 
-    def add(self, position: int, left: Value, right: Value) -> Value:
-        exact = is_exact(left) and is_exact(right)
-        return lowest(left + right) if exact else self._enclosed("+", position, left, right)
-
-    def multiply(self, position: int, left: Value, right: Value) -> Value:
-        """Return a product. Raises ResultTooLarge if it may be too large, or if its enclosure is too close to 0."""
-        if not (is_exact(left) and is_exact(right)):
-            zero = any(is_exact(factor) and not factor for factor in (left, right))
-            return mpz(0) if zero else self._enclosed("*", position, left, right)
-        require_size(position, bits_of(left) + bits_of(right))
-        return lowest(left * right)
-
-    def negate(self, position: int, value: Value) -> Value:
-        return -value if is_exact(value) else self._enclosed("*", position, mpz(-1), value)
+    def step(self, position: int, sign: str, left: Value, right: Value) -> Value:
+        """Return ``left sign right``, for a sign among ``+ - * / // %``. Raises the errors of ``value``."""
+        if sign not in "+-*" and is_exact(right) and not right:
+            raise undefined(position, DIVISION_BY_ZERO)
+        if sign in ("//", "%") and not (is_whole(left) and is_whole(right)):
+            quotient = self._rounded(position, "floor", self.step(position, "/", left, right))
+            if sign == "//":
+                return quotient
+            return self.step(position, "-", left, self.step(position, "*", quotient, right))
+        if is_exact(left) and is_exact(right):
+            if sign == "*":
+                require_size(position, bits_of(left) + bits_of(right))
+            return lowest(OPERATORS[sign](left, right))
+        if sign == "*" and any(is_exact(factor) and not factor for factor in (left, right)):
+            return mpz(0)
+        return self._enclosed(sign, position, left, right)
 
     def exact_power(self, position: int, base: Value, exponent: Value) -> Value | None:
-        """Return a power of exact values, or None if it is irrational.
+        """Return a power of exact values, or None if it is irrational. Raises the errors of ``value``.
 
-        As in ``pow``, 0^0 is 1, and an odd root of a negative number is real. Raises DomainError if there is no real
-        value, and ResultTooLarge if it may be too large.
+        As in ``pow``, 0^0 is 1, and an odd root of a negative number is real.
         """
         if not base and exponent < 0:
             raise undefined(position, "This is 0 to a negative power, which is a division by zero.")
@@ -102,32 +115,6 @@ class Arithmetic:
         root = fraction(above, below)
         return _whole_power(position, -root if base < 0 else root, exponent.numerator)
 
-    def _chain(self, node: Chain, operands: Sequence[Value]) -> Value:
-        value = operands[0]
-        for step, operand in zip(node.steps, operands[1:], strict=True):
-            value = self._step(step.position, step.operator, value, operand)
-        return value
-
-    def _step(self, position: int, sign: str, left: Value, right: Value) -> Value:
-        match sign:
-            case "+":
-                return self.add(position, left, right)
-            case "-":
-                return self.add(position, left, self.negate(position, right))
-            case "*":
-                return self.multiply(position, left, right)
-        if is_exact(right) and not right:
-            raise undefined(position, "This is a division by zero: only a divisor other than 0 has a quotient.")
-        if sign == "/":
-            exact = is_exact(left) and is_exact(right)
-            return fraction(left, right) if exact else self._enclosed("/", position, left, right)
-        if is_whole(left) and is_whole(right):
-            return left // right if sign == "//" else left % right
-        quotient = self._rounded(position, "floor", self._step(position, "/", left, right))
-        if sign == "//":
-            return quotient
-        return self._step(position, "-", left, self.multiply(position, quotient, right))
-
     def _power(self, position: int, base: Value, exponent: Value) -> Value:
         if is_exact(base) and is_exact(exponent):
             power = self.exact_power(position, base, exponent)
@@ -139,21 +126,18 @@ class Arithmetic:
             return base
         return self._enclosed("^", position, base, exponent)
 
-    def _call(self, node: Call, operands: Sequence[Value]) -> Value:
-        position = node.position
-        match node.name:
+    def _call(self, position: int, name: str, operands: Sequence[Value]) -> Value:
+        best = operands[0]
+        match name:
             case "abs":
-                negative = self._compare(position, "<", operands[0], mpz(0))
-                return self.negate(position, operands[0]) if negative else operands[0]
+                return self.step(position, "-", mpz(0), best) if self._compare(position, "<", best, mpz(0)) else best
             case "floor" | "ceil" | "round":
-                return self._rounded(position, node.name, operands[0])
+                return self._rounded(position, name, best)
             case "min" | "max":
-                wanted = "<" if node.name == "min" else ">"
-                best = operands[0]
                 for operand in operands[1:]:
-                    best = operand if self._compare(position, wanted, operand, best) else best
+                    best = operand if self._compare(position, "<" if name == "min" else ">", operand, best) else best
                 return best
-        return self.functions[node.name].value(position, operands)
+        return self.functions[name].value(position, operands)
 
     def _rounded(self, position: int, name: str, value: Value) -> Value:
         """Return the ``floor``, ``ceil`` or nearest integer (``round``, halves to even) of a value."""
@@ -170,7 +154,7 @@ class Arithmetic:
     def _compare(self, position: int, sign: str, left: Value, right: Value) -> bool:
         if is_exact(left) and is_exact(right):
             return bool(_COMPARE[sign](left, right))
-        difference = self._step(position, "-", left, right)
+        difference = self.step(position, "-", left, right)
         if difference.contains(0):
             raise UndecidedError(position)
         return bool(_COMPARE[sign](1 if difference > 0 else -1, 0))

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from pycalc.services.operations.expressions.nodes import (
-    Call,
-    Chain,
-    Comparison,
-    Constant,
-    Exponentiation,
-    Loop,
-    Modulo,
-    Negation,
-    Node,
-    Variable,
-)
+from pycalc.services.operations.expressions import nodes
+from pycalc.services.operations.expressions.nodes import Node
 
 # Levels of precedence, from the loosest: sums, signs, ``mod`` and comparisons are at the loosest level.
 _LOOSE, _PRODUCT, _POWER, _FACTORIAL, _ATOM = range(5)
@@ -22,18 +12,16 @@ _LOOSE, _PRODUCT, _POWER, _FACTORIAL, _ATOM = range(5)
 def canonical(node: Node, least: int = _LOOSE) -> str:
     """Return the canonical text of a tree, in parentheses if its precedence is below ``least``.
 
-    Parsing this text gives the same tree, apart from positions. It fails if the spaces and parentheses of the canonical
-    text exceed the parser's limits. A compound exponent keeps parentheses that precedence does not require, because
-    languages disagree on ``a^b^c``.
+    A compound exponent keeps parentheses that precedence does not require, because languages disagree on ``a^b^c``.
     """
     match node:
-        case Constant():
+        case nodes.Constant():
             return node.value.text()
-        case Variable():
+        case nodes.Variable():
             return node.name
-        case Loop(_, name, variable, first, last, body):
+        case nodes.Loop(_, name, variable, first, last, body):
             return f"{name}({variable}, {canonical(first)}, {canonical(last)}, {canonical(body)})"
-        case Call(_, name, arguments) if name != "factorial":
+        case nodes.Call(_, name, arguments) if name != "factorial":
             return f"{name}({', '.join(map(canonical, arguments))})"
         case _:  # two calls for each level, so that the deepest tree stays within the interpreter's limit of recursion
             text, tightness = _operation(node)
@@ -43,23 +31,23 @@ def canonical(node: Node, least: int = _LOOSE) -> str:
 def _operation(node: Node) -> tuple[str, int]:
     """Return the text of an operator (or ``!``) with its operands, and its precedence."""
     match node:
-        case Chain():
+        case nodes.Chain():
             operand = _PRODUCT if node.is_sum else _POWER
             # A minus binds tighter than the operators of a chain, so a first operand such as -a needs no parentheses.
-            text = canonical(node.first, _LOOSE if isinstance(node.first, Negation) else operand)
+            text = canonical(node.first, _LOOSE if isinstance(node.first, nodes.Negation) else _PRODUCT)
             for step in node.steps:
                 text += f" {step.operator} {canonical(step.operand, operand)}"
             return text, _LOOSE if node.is_sum else _PRODUCT
-        case Exponentiation(_, base, exponent):
-            negative = isinstance(exponent, Negation) and isinstance(exponent.operand, Constant)
+        case nodes.Exponentiation(_, base, exponent):
+            negative = isinstance(exponent, nodes.Negation) and isinstance(exponent.operand, nodes.Constant)
             return f"{canonical(base, _FACTORIAL)}^{canonical(exponent, _LOOSE if negative else _ATOM)}", _POWER
-        case Call():
+        case nodes.Call():
             return f"{canonical(node.arguments[0], _ATOM)}!", _FACTORIAL
-        case Modulo(_, operand, modulus):
-            least = _LOOSE if isinstance(operand, Negation) else _PRODUCT
+        case nodes.Modulo(_, operand, modulus):
+            least = _LOOSE if isinstance(operand, nodes.Negation) else _PRODUCT
             return f"{canonical(operand, least)} mod {canonical(modulus, _POWER)}", _LOOSE
-        case Comparison(_, operator, left, right):
+        case nodes.Comparison(_, operator, left, right):
             return f"{canonical(left)} {operator} {canonical(right)}", _LOOSE
-        case Negation(_, operand):
+        case nodes.Negation(_, operand):
             return f"-{canonical(operand, _POWER)}", _LOOSE
     raise TypeError(f"{type(node).__name__} is no operation")

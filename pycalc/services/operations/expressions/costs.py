@@ -10,7 +10,6 @@ NODE = 5e-7  # the interpreter's share of a node's value, and of its verificatio
 JOIN = 1.5e-7  # the interpreter's share of a term that is added or multiplied
 LOOP = 1e-5  # the fixed cost of a sum or a product
 SIZE = 1.6e-5  # the bounds of a node in a loop's body, which are found each time the loop begins
-FORGET = 5e-6  # the share of a node in the body of a loop that is too short to need the bounds
 COLUMN = 8e-8  # the interpreter's share of a node's value, and of a joined term, in a loop computed in columns
 ENCLOSE = 4e-6  # the fixed cost of an operation on enclosures
 PEEK = 4e-6  # the bounds of a small part of an expression, which decide how that part is evaluated
@@ -58,9 +57,42 @@ def join(digits: float, terms: float) -> float:
     return total
 
 
+def joined(name: str, terms: int, above: float, below: float, *, is_nested: bool) -> float:
+    """Estimate the seconds to join the terms of a ``sum`` or ``prod``, whose digits are ``above`` and ``below`` in all.
+
+    If the sum is ``is_nested``, each denominator divides the next, and the last is that of the sum.
+    """
+    total = join(above, terms) if name == "prod" else 0.0
+    if not below:
+        return total
+    if is_nested:
+        return total + 3 * terms * multiply(below / terms, below / terms)
+    # Sums get a common denominator; of two products, each numerator is reduced by the other denominator.
+    joins, other = (1, above) if name == "prod" else (2, below)
+    return total + joins * join(below, terms) + 2 * gcd(other / 2, below / 2)
+
+
 def divide(left: float, right: float) -> float:
     """Estimate the seconds for a quotient of numbers of ``left`` and ``right`` digits."""
     return 1.2 * multiply(max(left - right, 0.0), right)
+
+
+def step(operator: str, left: tuple[float, float], right: tuple[float, float]) -> float:
+    """Estimate the seconds for a step of a chain, from the digits of each side's numerator and denominator.
+
+    For fractions this includes greatest common divisors, as GMP reduces them.
+    """
+    (a, b), (c, d) = left, right
+    if operator in "+-":
+        return add(a + b + c + d) + (gcd(b, d) + multiply(a, d) + multiply(b, c) if b or d else 0.0)
+    if operator in ("//", "%") and not (b or d):
+        return divide(a, c)
+    total = multiply(a, c) if operator == "*" else 0.0
+    if operator != "*":
+        c, d = d, c  # a quotient is a product with the reciprocal
+    if b or d:
+        total += gcd(a, d) + gcd(b, c) + multiply(b, d)
+    return total + (divide(a + c, b + d) if operator in ("//", "%") else 0.0)
 
 
 def power(digits: float) -> float:

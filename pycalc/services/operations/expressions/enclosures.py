@@ -13,18 +13,17 @@ from pycalc.services.operations.expressions.values import UndecidedError, Value,
 from pycalc.services.operations.numbers.gmp import mpz, text_of
 from pycalc.services.operations.numbers.texts import Rounded
 
-_OPERATORS = {"+": operator.add, "*": operator.mul, "/": operator.truediv}
+_OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 _HALF = flint.fmpq(1, 2)
 _MOST_MAGNITUDE = 10_000_000  # bits before the point, or zero bits behind it
 _GUARD_DIGITS = 10
 
 
 def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> Value:
-    """Return an enclosure of ``left sign right``, for a sign among ``+ * / ^``, of about ``bits`` bits.
+    """Return an enclosure of ``left sign right``, for a sign among ``+ - * / ^``, of about ``bits`` bits.
 
-    Raises UndecidedError if the enclosure is infinite, for example if a divisor may be 0, or if the sign of a power's
-    base is unknown. Raises DomainError for a power that is not real, and ResultTooLarge for a value that is too large
-    or too close to 0.
+    Raises UndecidedError if a divisor may be 0 or the sign of a power's base is unknown, DomainError for a power that
+    is not real, and ResultTooLarge for a value that is too large or too close to 0.
     """
     with flint.ctx.workprec(bits):
         if sign == "^":
@@ -43,10 +42,7 @@ def combined(sign: str, position: int, left: Value, right: Value, bits: int) -> 
 
 
 def whole_of(position: int, name: str, value: Value) -> Value:
-    """Return an enclosed value's floor, ceiling or nearest integer; ``name`` is ``floor``, ``ceil`` or ``round``.
-
-    Raises UndecidedError if the enclosure is too wide.
-    """
+    """Return the ``floor``, ``ceil`` or nearest integer (``round``) of an enclosed value. Raises UndecidedError."""
     with flint.ctx.workprec(max(0, magnitude(value)) + 64):
         found = value + _HALF if name == "round" else value
         whole = (found.ceil() if name == "ceil" else found.floor()).unique_fmpz()
@@ -56,10 +52,7 @@ def whole_of(position: int, name: str, value: Value) -> Value:
 
 
 def rounded(position: int, value: Value, precision: int, bits: int) -> Rounded:
-    """Return an enclosed value, rounded to ``precision`` digits. Raises UndecidedError if the enclosure is too wide.
-
-    ``bits`` is the value's working precision.
-    """
+    """Return a value enclosed with ``bits`` bits, rounded to ``precision`` digits. Raises UndecidedError."""
     # A few digits decide, unless the value is close to a tie. To read all of them takes long.
     for digits in (precision + _GUARD_DIGITS, int(bits / BITS_PER_DIGIT)):
         middle, radius, exponent = (int(part) for part in value.mid_rad_10exp(digits))
@@ -88,11 +81,6 @@ def _nearest(digits: int, exponent: int, precision: int) -> Rounded | None:
 
 
 def _power(position: int, base: Any, exponent: Value) -> Any:
-    """Return an enclosure of ``base``^``exponent``. An odd root of a negative number is real.
-
-    For an exponent that is not whole, raises DomainError if the power is not real, and UndecidedError if the sign of
-    ``base`` is unknown.
-    """
     if is_whole(exponent):
         return base ** flint.fmpz(int(exponent))
     if base.is_zero() and exponent > 0:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
+from pycalc.services.operations.expressions import nodes
 from pycalc.services.operations.expressions.arithmetic import Arithmetic, number, require_modulus
-from pycalc.services.operations.expressions.loops import (
-    BLOCK,
-    LEAST_TERMS,
-    Column,
-    ValueColumns,
-    joined,
-    polynomial_degree,
-    polynomial_sum,
-    takes_columns,
-    varying_nodes,
-)
-from pycalc.services.operations.expressions.nodes import Call, Chain, Constant, Loop, Modulo, Node, Variable, children
+from pycalc.services.operations.expressions.bounds import MOST_TERMS, Bounds
+from pycalc.services.operations.expressions.loops import BLOCK, Columns, polynomial_sum, shortcut
+from pycalc.services.operations.expressions.nodes import Node, children
 from pycalc.services.operations.expressions.problems import too_large, undefined
 from pycalc.services.operations.expressions.residues import NotInvertibleError, Residues
-from pycalc.services.operations.expressions.sizer import MOST_TERMS, Sizer, takes_residue
-from pycalc.services.operations.expressions.sizes import Size, range_of
+from pycalc.services.operations.expressions.sizes import FOLDED_BITS, range_of
 from pycalc.services.operations.expressions.values import Value, is_whole
 from pycalc.services.operations.numbers.gmp import mpz
 
@@ -36,59 +27,39 @@ class DisagreementError(Exception):
 class Evaluator:
     """An evaluator for one evaluation of a tree, which holds the values of the loops' variables.
 
-    ``prime`` is 0, or the prime of a verification. In a verification, each residue modulo m in the tree is computed
-    modulo m·``prime``, and must agree modulo ``prime`` with an independent computation. The residue of a call is an
-    exception, because the operation verifies it.
+    ``prime`` is 0, or the prime of a verification: then each residue modulo m in the tree, except that of a call, is
+    computed modulo m·``prime``, and must agree modulo ``prime`` with an independent computation.
     """
 
     def __init__(self, arithmetic: Arithmetic, prime: int = 0) -> None:
-        self._arithmetic = arithmetic
+        self.arithmetic = arithmetic
+        self.bounds = Bounds(arithmetic)  # for all values of the loops' variables
         self._prime = prime
         self._variables: dict[str, Value] = {}
-        self._ranges: dict[str, Size] = {}
-        self._sizer = Sizer(arithmetic.functions, arithmetic.precision, self._ranges, strict=False)
-        # Bounds of a node's value, found without the value. They hold for all values of the loops' variables.
-        self.size = self._sizer.size
-        self.functions = arithmetic.functions
         self._numbers: dict[int, Value] = {}  # the values of literals, by node, because a loop needs them in each term
         self._special: Mapping[type, Callable[[Any], Value]] = {
-            Constant: self._number,
-            Variable: lambda node: self._variables[node.name],
-            Loop: self._loop,
-            Modulo: self._modulo,
-            Chain: self._chain,
+            nodes.Constant: self._number,
+            nodes.Variable: lambda node: self._variables[node.name],
+            nodes.Loop: self._loop,
+            nodes.Modulo: self._modulo,
+            nodes.Chain: self._chain,
         }
 
     def value(self, node: Node) -> Value:
-        """Return a node's value.
+        """Return a node's value. Raises the errors of ``Arithmetic.value``.
 
-        Raises DomainError if there is no value, and ResultTooLarge if it is too large, both with positions. Raises
-        UndecidedError if an enclosure is too wide. Raises VerificationFailed if an operation's check fails, and
-        DisagreementError if the verification of a residue fails. With a ``prime``, may raise ZeroDivisionError if the
-        prime divides a denominator.
+        With a ``prime``, also raises DisagreementError if the verification of a residue fails, and ZeroDivisionError if
+        the prime divides a denominator.
         """
         special = self._special.get(type(node))
         if special is not None:
             return special(node)
-        return self._arithmetic.value(node, [self.value(child) for child in children(node)])
+        return self.arithmetic.value(node, [self.value(child) for child in children(node)])
 
-    def terms(
-        self,
-        node: Loop,
-        evaluate: Callable[[Node], Value],
-        evaluate_block: Callable[[ValueColumns], Column] | None,
-        *,
-        backward: bool = False,
-    ) -> Iterator[Value]:
-        """Yield the terms of a loop: the result of ``evaluate`` for its body, for each value of its variable.
+    def terms(self, node: nodes.Loop, residues: Residues | None = None) -> Iterator[Value]:
+        """Yield the terms of a loop, or of blocks of them the sum or the product; with ``residues``, their residues.
 
-        From 16 terms on, there are two shortcuts. If the terms of a sum are values of a polynomial of low degree, yield
-        only their sum, which is found from the first few terms. With ``backward``, it is found from the last few terms
-        instead, and from one term more. Callers compare the two sums, which differ if the assumed degree is too low,
-        unless the terms are symmetric. If other terms are exact and small, yield the sum or the product of each block
-        of terms. This needs ``evaluate_block``, which must return the column of the body.
-
-        Raises DomainError for bounds that are not whole numbers and for too many terms, and the errors of ``evaluate``.
+        Raises DomainError for bounds that are not whole numbers and for too many terms, and the errors of ``value``.
         """
         first, last = self.value(node.first), self.value(node.last)
         if not (is_whole(first) and is_whole(last)):
@@ -97,88 +68,81 @@ class Evaluator:
             raise undefined(node.position, f"This {node.name} has too many terms: at most {MOST_TERMS:,} are computed.")
         if last < first:
             return
-        indices = range(int(first), int(last) + 1)
-        with self._scope(node, range_of(first, last)):
-            if len(indices) < LEAST_TERMS:
-                yield from self._single(node, indices, evaluate)
-                return
-            varying = varying_nodes(node)
-            degree = polynomial_degree(node, varying, self.size, len(indices))
-            if degree is not None:
-                points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
-                yield polynomial_sum(list(self._single(node, points, evaluate)), len(indices))
-                return
-            in_columns = takes_columns(node, varying, self.size)
-            for start in range(0, len(indices), BLOCK):
-                block = indices[start : start + BLOCK]
-                if in_columns and evaluate_block:
-                    columns = ValueColumns(list(map(mpz, block)), varying, self.size, self._arithmetic, self.value)
-                    with suppress(ZeroDivisionError):  # evaluating single terms raises the error with its position
-                        yield joined(node, evaluate_block(columns))
-                        continue
-                yield from self._single(node, block, evaluate)
-
-    @contextmanager
-    def _scope(self, node: Loop, bounds: Size) -> Iterator[None]:
-        # Afterwards, the variable of an outer loop with the same name is restored.
-        outer, outer_range = self._variables.get(node.variable), self._ranges.get(node.variable)
-        self._ranges[node.variable] = bounds
-        self._sizer.forget(node.body)
+        outer, value = self.bounds, self._variables.get(node.variable)
+        self.bounds = outer.within(node.variable, range_of(first, last))
         try:
-            yield
-        finally:
-            if outer is not None and outer_range is not None:
-                self._variables[node.variable], self._ranges[node.variable] = outer, outer_range
-            self._sizer.forget(node.body)
+            yield from self._terms(node, range(int(first), int(last) + 1), residues)
+        finally:  # an outer loop may have a variable of the same name
+            self.bounds, self._variables[node.variable] = outer, value
 
-    def _single(self, node: Loop, indices: range, evaluate: Callable[[Node], Value]) -> Iterator[Value]:
+    def _terms(self, node: nodes.Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
+        degree, varying = shortcut(node, self.bounds.of, len(indices))
+        if degree is not None:
+            # A verification takes the last few terms, and one more, so that the sums differ if the degree is too low.
+            backward = residues is not None and residues.verifying
+            points = indices[: -degree - 3 : -1] if backward else indices[: degree + 1]
+            yield polynomial_sum(list(self._single(node, points, residues)), len(indices))
+            return
+        is_short = residues is None or residues.modulus.bit_length() <= FOLDED_BITS
+        columns = Columns(varying, self) if is_short and varying is not None else None
+        for start in range(0, len(indices), BLOCK):
+            block = indices[start : start + BLOCK]
+            if columns:
+                with suppress(ZeroDivisionError):  # evaluating single terms raises the error with its position
+                    yield columns.joined(node, block, residues)
+                    continue
+            yield from self._single(node, block, residues)
+
+    def _single(self, node: nodes.Loop, indices: range, residues: Residues | None) -> Iterator[Value]:
+        evaluate = residues.of if residues else self.value
         for index in indices:
             self._variables[node.variable] = mpz(index)
             yield evaluate(node.body)
 
-    def _number(self, node: Constant) -> Value:
+    def _number(self, node: nodes.Constant) -> Value:
         value = self._numbers.get(id(node))
         if value is None:
             value = self._numbers[id(node)] = number(node.position, node.value)
         return value
 
-    def _loop(self, node: Loop) -> Value:
-        join = self._arithmetic.add if node.name == "sum" else self._arithmetic.multiply
+    def _loop(self, node: nodes.Loop) -> Value:
+        position, sign, join = node.position, "+" if node.name == "sum" else "*", self.arithmetic.step
         # What ``terms`` yields is joined in a balanced tree, so that few operations have large operands. A part is a
         # level and the joined value of 2^level items. The highest level comes first.
         parts: list[tuple[int, Value]] = []
-        for term in self.terms(node, self.value, lambda columns: columns.of(node.body)):
+        for term in self.terms(node):
             level, value = 0, term
             while parts and parts[-1][0] == level:
-                value = join(node.position, parts.pop()[1], value)
+                value = join(position, sign, parts.pop()[1], value)
                 level += 1
             parts.append((level, value))
         result = mpz(node.name == "prod")
         for _, value in reversed(parts):
-            result = join(node.position, value, result)
+            result = join(position, sign, value, result)
         return result
 
-    def _chain(self, node: Chain) -> Value:
+    def _chain(self, node: nodes.Chain) -> Value:
         """Return a chain's value. If it begins with ``a % m`` for a large whole ``a``, do not compute ``a`` itself."""
-        step = node.steps[0]
-        if step.operator == "%" and takes_residue(self.size(node.first), self.size(step.operand)):
-            first = self._residue(step.position, node.first, self.value(step.operand))
-            node = Chain(node.position, node.first, node.steps[1:])
+        steps = node.steps
+        if self.bounds.begins_with_residue(node):
+            value, steps = self._residue(steps[0].position, node.first, self.value(steps[0].operand)), steps[1:]
         else:
-            first = self.value(node.first)
-        return self._arithmetic.value(node, [first, *(self.value(step.operand) for step in node.steps)])
+            value = self.value(node.first)
+        for step in steps:
+            value = self.arithmetic.step(step.position, step.operator, value, self.value(step.operand))
+        return value
 
-    def _modulo(self, node: Modulo) -> Value:
+    def _modulo(self, node: nodes.Modulo) -> Value:
         modulus = self.value(node.modulus)
         require_modulus(node.position, modulus)
         return self._residue(node.position, node.operand, modulus)
 
     def _residue(self, position: int, node: Node, modulus: Value) -> Value:
         try:
-            if isinstance(node, Call) and node.name in self.functions:
+            if isinstance(node, nodes.Call) and node.name in self.arithmetic.functions:
                 # The operation verifies this residue itself, because one modulo a large prime may take far longer.
-                operands = [self.value(argument) for argument in node.arguments]
-                return self.functions[node.name].residue(node.position, operands, int(modulus), verified=True)
+                function, operands = self.arithmetic.functions[node.name], list(map(self.value, node.arguments))
+                return function.residue(node.position, operands, int(modulus), verified=True)
             if not self._prime:
                 return Residues(self, modulus).of(node)
             modulus = int(modulus)
@@ -187,7 +151,7 @@ class Evaluator:
                 raise DisagreementError
             return wider % modulus
         except NotInvertibleError:
-            size = self.size(node)
+            size = self.bounds.of(node)
         if size.bits + size.places > FALLBACK_BITS:
             detail = (
                 "A divisor shares a factor with the modulus, so the number must be computed without mod, but it is too "

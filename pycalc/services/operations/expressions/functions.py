@@ -9,8 +9,8 @@ from math import inf
 from typing import Any
 
 from pycalc.errors import DomainError, InvalidInput
-from pycalc.services.operations.base import Estimate, Modular, Operation, ResiduePlan, Stepwise
-from pycalc.services.operations.expressions.parser import Signature
+from pycalc.services.operations.base import Estimate, Modular, Operation, ResiduePlan
+from pycalc.services.operations.expressions.nodes import Signature
 from pycalc.services.operations.expressions.problems import MOST_BITS, too_large, undefined
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT
 from pycalc.services.operations.expressions.values import Value, is_exact, lowest, text_of_value
@@ -18,7 +18,7 @@ from pycalc.services.operations.numbers.gmp import gmp, mpz
 from pycalc.services.operations.numbers.modular import PRIME_BITS
 from pycalc.services.operations.numbers.texts import inverse
 
-_PRECISION = 50  # has no effect, because a function has exact arguments and values
+PRECISION = 50  # has no effect, because a function has exact arguments and values
 LARGEST_PRIME = (1 << PRIME_BITS) - 1  # the largest prime modulo which values are verified
 _LONGEST_VERIFICATION = 1.0  # seconds that a residue modulo LARGEST_PRIME may take
 _SHORT_ARGUMENT = 10**9  # if no magnitude of an argument is larger, such a residue is taken to be shorter
@@ -34,46 +34,35 @@ class Function:
 
     def __init__(self, operation: Operation[Any]) -> None:
         self.operation = operation
-        self.is_stepwise = isinstance(operation, Stepwise)
         self.signature = Signature(len(operation.parameters), len(operation.parameters), operation.numeric)
 
     def estimate(self, position: int, values: Sequence[Value]) -> Estimate:
-        """Estimate the size and cost of the value. Sizes above 10^300 digits are reported as 10^300.
-
-        Raises DomainError if there is certainly no value.
-        """
+        """Estimate the size and cost of the value. Sizes above 10^300 digits are reported as 10^300."""
         with _placed(position):
-            estimate = self.operation.estimate(self._arguments(position, values), _PRECISION)
+            estimate = self.operation.estimate(self.arguments(position, values), PRECISION)
         return replace(estimate, digits=min(estimate.digits, _COUNTLESS), least=min(estimate.least, _COUNTLESS))
 
     def value(self, position: int, values: Sequence[Value]) -> Value:
         """Return the function's value, or its text if the value is not a number.
 
-        Raises VerificationFailed if the operation's check fails, and DomainError if there is no value. Raises
-        ResultTooLarge if an argument is too large for GMP.
+        Raises VerificationFailed if a check fails, and ResultTooLarge if an argument is too large for GMP.
         """
         with _placed(position):
             try:
-                text = self.operation.result(self._arguments(position, values), _PRECISION, exact=True).text
+                text = self.operation.result(self.arguments(position, values), PRECISION, exact=True).text
             except OverflowError:  # estimates only sample the arguments that they do not know
                 raise too_large(position) from None
-        if not self.signature.numeric:
-            return text
-        return lowest(gmp.mpq(text.decode())) if b"/" in text else mpz(text.decode())
-
-    def steps(self, position: int, values: Sequence[Value]) -> Iterator[bytes] | None:
-        """Return an iterator over the partial results and the result, or None if there are no partial results."""
-        return self.operation.steps(self._arguments(position, values), _PRECISION)
+        return lowest(gmp.mpq(text.decode())) if self.signature.numeric else text
 
     def residue_plan(self, position: int, values: Sequence[Value], modulus: int) -> ResiduePlan:
         """Return the cost of the function's value modulo ``modulus``, and the method if there are several.
 
-        An operation that is not Modular computes the whole value. Raises ResultTooLarge if that is too large. Raises
-        DomainError if there is no value, or if ``modulus`` would take too long to factor.
+        An operation that is not Modular computes the whole value. Raises ResultTooLarge if that is too large, and
+        DomainError if ``modulus`` would take too long to factor.
         """
         if isinstance(self.operation, Modular):
             with _placed(position):
-                return self.operation.plan_modulo(self._arguments(position, values), modulus)
+                return self.operation.plan_modulo(self.arguments(position, values), modulus)
         estimate = self.estimate(position, values)
         bits = estimate.digits * BITS_PER_DIGIT
         if bits > MOST_BITS:
@@ -81,24 +70,19 @@ class Function:
         return ResiduePlan(estimate.seconds, bits / 8)
 
     def is_long_modulo_prime(self, position: int, values: Sequence[Value]) -> bool:
-        """Return whether the value modulo a prime of 61 bits probably takes over a second to compute, as for (10^12)!.
-
-        If no argument has a magnitude above 10^9, return False.
-        """
-        if max(map(abs, values)) <= _SHORT_ARGUMENT:
-            return False
-        return self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
+        """Return whether the value modulo a prime of 61 bits probably takes over a second, as for (10^12)!."""
+        is_short = max(map(abs, values)) <= _SHORT_ARGUMENT
+        return not is_short and self.residue_plan(position, values, LARGEST_PRIME).seconds > _LONGEST_VERIFICATION
 
     def residue(self, position: int, values: Sequence[Value], modulus: int, *, verified: bool = False) -> Value:
         """Return the function's value modulo ``modulus``. With ``verified``, verify a residue of over 1,000 digits.
 
-        If the operation is not Modular, compute and verify the whole value instead, and raise the errors of ``value``.
-        Raises VerificationFailed if a check fails, and DomainError if there is no value or no residue.
+        An operation that is not Modular computes the whole value. Raises VerificationFailed if a check fails.
         """
         if not isinstance(self.operation, Modular):
             return self.value(position, values) % modulus
         with _placed(position):
-            arguments = self._arguments(position, values)
+            arguments = self.arguments(position, values)
             if not verified:
                 return mpz(self.operation.modulo(arguments, modulus))
             method = self.operation.plan_modulo(arguments, modulus).method
@@ -108,15 +92,13 @@ class Function:
         """Return the function's value modulo ``modulus``·``prime``, for a prime of at most 61 bits.
 
         If the product is too hard to factor, or takes much longer than ``modulus``, combine the residues modulo
-        ``modulus`` and modulo ``prime`` (Chinese remainder theorem).
-
-        Raises the errors of ``residue``, and ZeroDivisionError in the negligible case that ``prime`` divides
-        ``modulus``.
+        ``modulus`` and modulo ``prime`` (Chinese remainder theorem). Raises the errors of ``residue``, and
+        ZeroDivisionError in the negligible case that ``prime`` divides ``modulus``.
         """
         if not isinstance(self.operation, Modular) or max(map(abs, values)) <= _UNFACTORED:
             return self.residue(position, values, modulus * prime)
         with _placed(position):
-            operation, arguments = self.operation, self._arguments(position, values)
+            operation, arguments = self.operation, self.arguments(position, values)
             try:
                 seconds, _, method = operation.plan_modulo(arguments, modulus * prime)
             except InvalidInput:
@@ -129,18 +111,8 @@ class Function:
                     return residue + modulus * ((other - residue) * inverse(modulus, prime) % prime)
             return mpz(operation.modulo(arguments, modulus * prime, method))
 
-    def independent_residue(self, position: int, values: Sequence[Value], prime: int) -> int | None:
-        """Return the function's value modulo a prime, by a method independent of ``value``, or None if there is none.
-
-        Raises ZeroDivisionError in the negligible case that the method would divide by a multiple of ``prime``.
-        """
-        return self.operation.residue(self._arguments(position, values), _PRECISION, prime)
-
-    def verifies(self, position: int, values: Sequence[Value], text: bytes, prime: int) -> bool:
-        """Return whether ``text`` is the function's value, by the operation's independent check."""
-        return self.operation.verify(self._arguments(position, values), _PRECISION, text, prime)
-
-    def _arguments(self, position: int, values: Sequence[Value]) -> Any:
+    def arguments(self, position: int, values: Sequence[Value]) -> Any:
+        """Return the operation's arguments for these values."""
         name = self.operation.name
         if not all(map(is_exact, values)):
             raise undefined(position, f"{name} takes exact numbers, and an argument is irrational.")
@@ -154,7 +126,7 @@ class Function:
 
 @contextmanager
 def _placed(position: int) -> Iterator[None]:
-    """Return a context that raises an operation's InvalidInput or DomainError as a DomainError at ``position``."""
+    """Raise an operation's InvalidInput or DomainError as a DomainError at ``position``."""
     try:
         yield
     except (InvalidInput, DomainError) as error:

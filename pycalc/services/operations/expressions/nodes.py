@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from pycalc.services.operations.numbers.literals import RationalLiteral
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Signature(NamedTuple):
+    """The number of arguments that a function takes, and whether its value is a number."""
+
+    least: int
+    most: int | None  # None: no limit
+    numeric: bool = True  # if False, the value is not a number, so a call must be the whole expression
+
+
+# The functions of an expression that are not operations of the registry.
+BUILT_IN: Mapping[str, Signature] = {
+    **dict.fromkeys(("abs", "floor", "ceil", "round"), Signature(1, 1)),
+    **dict.fromkeys(("min", "max"), Signature(1, None)),
+}
+
+
+class Constant(NamedTuple):
     """A literal."""
 
     position: int
     value: RationalLiteral
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """The variable of a surrounding ``sum`` or ``prod``."""
 
     position: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Negation:
+class Negation(NamedTuple):
     """A unary minus."""
 
     position: int
@@ -40,12 +52,11 @@ class Step(NamedTuple):
     operand: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """A series of operations of one precedence, ``+ -`` or ``* / // %``, which are done from left to right.
 
     In ``a - b + c``, ``first`` is a, and the steps are ``- b`` and ``+ c``. A series of any length is one node, so that
-    the tree is only as deep as the nesting in the text.
+    trees are not deep. Only after its last ``//`` or ``%`` a second node begins, whose ``first`` is the node before.
     """
 
     position: int
@@ -58,8 +69,7 @@ class Chain:
         return self.steps[0].operator in "+-"
 
 
-@dataclass(frozen=True, slots=True)
-class Exponentiation:
+class Exponentiation(NamedTuple):
     """A power, ``base ^ exponent``."""
 
     position: int
@@ -67,8 +77,7 @@ class Exponentiation:
     exponent: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call of a function; ``n!`` is a call of ``factorial``."""
 
     position: int
@@ -76,20 +85,18 @@ class Call:
     arguments: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(NamedTuple):
     """A sum or a product of ``body``, where the variable takes the integers from ``first`` to ``last``."""
 
     position: int
-    name: Literal["sum", "prod"]
+    name: str  # ``sum`` or ``prod``
     variable: str
     first: Node
     last: Node
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Modulo:
+class Modulo(NamedTuple):
     """The residue ``operand mod modulus``, from 0 to modulus - 1."""
 
     position: int
@@ -97,8 +104,7 @@ class Modulo:
     modulus: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A comparison, which can only be the root of a tree."""
 
     position: int
@@ -110,9 +116,11 @@ class Comparison:
 Node = Constant | Variable | Negation | Chain | Exponentiation | Call | Loop | Modulo | Comparison
 
 
-def has_call(node: Node) -> bool:
-    """Return whether a tree calls a function. A power is not a call."""
-    return isinstance(node, Call) or any(map(has_call, children(node)))
+def tree(node: Node) -> Iterator[Node]:
+    """Yield a node and all nodes below it."""
+    yield node
+    for child in children(node):
+        yield from tree(child)
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -131,10 +139,11 @@ def children(node: Node) -> tuple[Node, ...]:
     return ()
 
 
-def exact_steps(node: Chain) -> int:
-    """Return how many steps of a chain must be computed exactly, even if only the residue modulo m is wanted.
+def needs_value(node: Node) -> bool:
+    """Return whether a residue of a node's value is found from the whole value, not from residues of its operands.
 
-    These are all steps up to the last ``//`` or ``%``, which need the whole value to their left, not only its residue.
-    The other operators can be applied to residues.
+    A chain with ``//`` or ``%`` needs it, and so do the functions that are not operations.
     """
-    return max((index for index, step in enumerate(node.steps, 1) if step.operator in ("//", "%")), default=0)
+    if isinstance(node, Chain):
+        return node.steps[-1].operator in ("//", "%")
+    return isinstance(node, Variable | Modulo | Comparison) or (isinstance(node, Call) and node.name in BUILT_IN)

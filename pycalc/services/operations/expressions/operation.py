@@ -6,35 +6,29 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, TypeVar
 
 from pycalc.errors import DomainError, FieldProblem, InvalidInput, VerificationFailed
-from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Verified
-from pycalc.services.operations.expressions import costs
-from pycalc.services.operations.expressions.arithmetic import BUILT_IN, Arithmetic
+from pycalc.services.operations.base import Calculable, Estimate, Operation, Parameter, Stepwise, Verified
+from pycalc.services.operations.expressions import costs, nodes
+from pycalc.services.operations.expressions.arithmetic import Arithmetic
+from pycalc.services.operations.expressions.bounds import LARGEST_ARGUMENT
 from pycalc.services.operations.expressions.canonical import canonical
+from pycalc.services.operations.expressions.estimator import PRIME_SIZE, Estimator
 from pycalc.services.operations.expressions.evaluation import DisagreementError, Evaluator
-from pycalc.services.operations.expressions.functions import Function
-from pycalc.services.operations.expressions.node_sizes import LARGEST_ARGUMENT
-from pycalc.services.operations.expressions.nodes import (
-    Call,
-    Comparison,
-    Constant,
-    Exponentiation,
-    Loop,
-    Node,
-    children,
-)
+from pycalc.services.operations.expressions.functions import PRECISION, Function
+from pycalc.services.operations.expressions.nodes import BUILT_IN, Node, children
 from pycalc.services.operations.expressions.parser import MOST_CHARACTERS, MOST_DEPTH, parse
 from pycalc.services.operations.expressions.problems import undefined
 from pycalc.services.operations.expressions.residues import Residues
-from pycalc.services.operations.expressions.sizer import PRIME_SIZE, Sizer
 from pycalc.services.operations.expressions.sizes import BITS_PER_DIGIT, Enclosed
 from pycalc.services.operations.expressions.values import UndecidedError, Value, is_exact, is_whole, text_of_value
 from pycalc.services.operations.numbers.literals import key_of, lowest
 from pycalc.services.operations.numbers.modular import random_prime
 from pycalc.services.operations.numbers.texts import digits_residue
 
+_BOOLEANS = {False: b"false", True: b"true"}
 _SHORT_DIGITS = 18
 _PRIMES = 3  # the most primes that a verification draws: another one is drawn if a prime divides a denominator
 _GUARD_BITS = 64
@@ -101,75 +95,65 @@ class Evaluate(Calculable[Expression]):
 
     def estimate(self, args: Expression, precision: int) -> Estimate:
         root = self._with_values(args.root, precision)
-        sizer = Sizer(self._functions, precision, {}, strict=True)
-        size = sizer.size(root)
+        estimator = Estimator(Arithmetic(self._functions, precision))
+        size = estimator.value(root)
         if size.value is not None:
-            digits = sum(character.isdigit() for character in text_of_value(size.value))
+            digits = written = sum(character.isdigit() for character in text_of_value(size.value))
         elif size.rounded is Enclosed.YES:  # only the bounds of an enclosure may be infinite
-            digits = precision + _LEADING_ZEROS
+            digits = written = precision + _LEADING_ZEROS
         else:
             # A denominator of factors 2 and 5 is written as decimal places, at most one for each of its bits.
             least = precision + _LEADING_ZEROS if size.rounded else 1
-            digits = max(least, int(size.digits + size.places))
+            written = ceil(size.bits / BITS_PER_DIGIT + 1e-9) + ceil(size.places / BITS_PER_DIGIT)
+            digits = max(least, int(written + size.places))
         if size.rounded is Enclosed.YES:  # it is verified by narrower enclosures
-            again = Sizer(self._functions, 2 * precision, {}, strict=True)
-            again.size(root)
-            seconds = sizer.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
+            again = Estimator(Arithmetic(self._functions, 2 * precision))
+            again.value(root)
+            seconds = estimator.seconds + again.seconds + costs.WHOLE + 2 * costs.rounded(precision)
         else:
+            seconds = costs.text(min(digits, estimator.typical if isinstance(root, nodes.Loop) else written))
             for part in children(root) if self._is_no_number(root) else (root,):
-                sizer.residue(part, PRIME_SIZE)
-            written = min(digits, sizer.typical if isinstance(root, Loop) else size.digits)
-            seconds = sizer.seconds + costs.WHOLE + costs.text(written)
-        if size.rounded or not sizer.certain:
+                estimator.residue(part, PRIME_SIZE)
+            seconds += estimator.seconds + costs.WHOLE
+        if size.rounded or not estimator.certain:
             seconds = max(seconds, _LEAST_UNCERTAIN_SECONDS)
-        return Estimate(digits, seconds, not size.rounded, sizer.memory)
+        return Estimate(digits, seconds, not size.rounded, estimator.memory)
 
     def _with_values(self, root: Node, precision: int) -> Node:
-        """Return ``root``. If it is a call whose value is not a number, replace its arguments by their values.
+        """Return ``root``. If its value is not a number, replace the call's arguments by their values if this is quick.
 
-        The cost of such a call, for example a proof of primality, depends on the values of the arguments. They are not
-        replaced if one of them is slow to compute, too long or not a whole number.
+        The cost of such a call, for example a proof of primality, depends on the values of the arguments.
         """
-        if not isinstance(root, Call) or self._signatures[root.name].numeric:
+        if not (isinstance(root, nodes.Call) and self._is_no_number(root)):
             return root
         values = self._quick_values(root.arguments, precision, LARGEST_ARGUMENT)
         if values is None or not all(map(is_whole, values)):
             return root
         literals = [lowest("-" if value < 0 else "", abs(value).digits(), 0) for value in values]
-        return Call(root.position, root.name, tuple(Constant(root.position, literal) for literal in literals))
+        return nodes.Call(root.position, root.name, tuple(nodes.Constant(root.position, each) for each in literals))
 
-    def _quick_values(self, nodes: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
-        """Return the exact values of nodes, or None if this may be slow, or if one may have over ``most_bits`` bits."""
-        sizer = Sizer(self._functions, precision, {}, strict=True)
-        sizes = [sizer.size(node) for node in nodes]
-        if sizer.seconds > _QUICK_SECONDS or not sizer.certain:
+    def _quick_values(self, parts: tuple[Node, ...], precision: int, most_bits: float) -> list[Value] | None:
+        """Return the exact values of parts, or None if this may be slow, or if one may have over ``most_bits`` bits."""
+        estimator = Estimator(Arithmetic(self._functions, precision))
+        sizes = [estimator.value(part) for part in parts]
+        is_long = any(size.bits + size.places > most_bits for size in sizes)
+        if is_long or estimator.seconds > _QUICK_SECONDS or not estimator.certain:
             return None
-        if max((size.bits + size.places for size in sizes), default=0) > most_bits:
-            return None
-        evaluator = Evaluator(Arithmetic(self._functions))
-        known = zip(nodes, sizes, strict=True)
-        return [evaluator.value(node) if size.value is None else size.value for node, size in known]
+        return list(map(Evaluator(Arithmetic(self._functions)).value, parts))
 
     def call(self, args: Expression) -> tuple[str, tuple[str, ...]] | None:
-        """Return the operation and operands of an expression that is one call with short operands, else None.
+        """Return the operation and operands of an expression that is one call or power with short operands, or None.
 
-        A power counts as a call of ``pow``. Raises DomainError or ResultTooLarge if an operand has no value, or may be
-        too large to compute.
+        Raises DomainError or ResultTooLarge if an operand has no value, or may be too large to compute.
         """
         root = args.root
-        if not isinstance(root, Exponentiation | Call):
-            return None
-        name = "pow" if isinstance(root, Exponentiation) else root.name
+        name = "pow" if isinstance(root, nodes.Exponentiation) else root.name if isinstance(root, nodes.Call) else ""
         values = self._quick_values(children(root), 0, _MOST_OPERAND_BITS) if name in self._functions else None
         return None if values is None else (name, tuple(map(text_of_value, values)))
 
     def is_quick(self, literals: tuple[str, ...], *, modulo: bool) -> bool:
-        """Return whether planning for an expression is certainly quick.
-
-        Calls of operations must have short literals as arguments, because other calls may be slow to estimate. With
-        ``mod`` or ``%``, there must be no call, because the cost of a call's residue depends on the prime factors of
-        the modulus.
-        """
+        # Calls must have short literals as arguments, because others may be slow to estimate. With ``mod`` or ``%``,
+        # there must be no call, because the cost of its residue depends on the factors of the modulus.
         (text,) = literals
         loops = len(self._loop.findall(text))
         if loops > 1 or (loops and ("/" in text or self._call.search(text))):  # a body is estimated several times
@@ -178,14 +162,14 @@ class Evaluate(Calculable[Expression]):
         return self._call.search(rest) is None
 
     def steps(self, args: Expression, precision: int) -> Iterator[bytes] | None:
-        root = args.root
-        if not isinstance(root, Call) or root.name not in self._functions or not self._functions[root.name].is_stepwise:
+        function = self._called(args.root)
+        if function is None or not isinstance(function.operation, Stepwise):
             return None
-        return self._steps_of(root, precision)
+        return self._steps_of(function, args.root, precision)
 
-    def _steps_of(self, root: Call, precision: int) -> Iterator[bytes]:
-        values = self._settled(precision, lambda arithmetic: list(map(Evaluator(arithmetic).value, root.arguments)))
-        yield from self._functions[root.name].steps(root.position, values) or ()
+    def _steps_of(self, function: Function, root: Node, precision: int) -> Iterator[bytes]:
+        values = self._settled(precision, lambda arithmetic: list(map(Evaluator(arithmetic).value, children(root))))
+        yield from function.operation.steps(function.arguments(root.position, values), PRECISION) or ()
 
     def result(self, args: Expression, precision: int, *, exact: bool) -> Verified:
         computed = self._settled(precision, lambda arithmetic: self._computed(args.root, arithmetic))
@@ -197,17 +181,15 @@ class Evaluate(Calculable[Expression]):
             with suppress(ZeroDivisionError):  # the prime divides a denominator: draw another one
                 if not self._is_right(root, precision, computed, random_prime()):
                     break
-                if isinstance(root, Call) and root.name in self._functions:
-                    exact = exact and self._functions[root.name].operation.is_exact(text)
-                return Verified(text, exact)
+                function = self._called(root)
+                return Verified(text, exact and (function is None or function.operation.is_exact(text)))
         raise VerificationFailed(f"evaluate {args.text[:200]} did not agree with its residue")
 
     def _is_right(self, root: Node, precision: int, computed: Verified, prime: int) -> bool:
-        """Return whether a text is the value of a tree.
+        """Return whether a text is the value of a tree. Raises ZeroDivisionError if the prime divides a denominator.
 
         An exact value is verified by residues modulo ``prime``. A rounded value, or an exact one with irrational parts,
-        is computed again from narrower enclosures. Raises ZeroDivisionError in the negligible case that the prime
-        divides a denominator.
+        is computed again from narrower enclosures.
         """
         try:
             if computed.exact:
@@ -223,7 +205,7 @@ class Evaluate(Calculable[Expression]):
     def _computed(self, root: Node, arithmetic: Arithmetic) -> Verified:
         value = Evaluator(arithmetic).value(root)
         if isinstance(value, bool | bytes):
-            return Verified(value if isinstance(value, bytes) else _boolean(value), True)
+            return Verified(value if isinstance(value, bytes) else _BOOLEANS[value], True)
         if is_exact(value):
             return Verified(text_of_value(value).encode(), True)
         from pycalc.services.operations.expressions.enclosures import rounded
@@ -233,28 +215,32 @@ class Evaluate(Calculable[Expression]):
 
     def _agrees(self, root: Node, arithmetic: Arithmetic, computed: Verified, prime: int) -> bool:
         """Return whether an exact text agrees with the tree modulo ``prime``. May raise DisagreementError instead."""
-        evaluation = Evaluator(arithmetic, prime)
-        residues = Residues(evaluation, prime, verifying=True)
+        evaluator = Evaluator(arithmetic, prime)
+        residues = Residues(evaluator, prime, verifying=True)
         if not self._is_no_number(root):
             return digits_residue(computed.text, prime) == int(residues.of(root))
         # The exact operands of a comparison or a call are verified by their residues, and the text by the operands.
         operands = children(root)
-        values = [evaluation.value(operand) for operand in operands]
+        values = list(map(evaluator.value, operands))
         for operand, value in zip(operands, values, strict=True):
             if is_exact(value) and residues.of(operand) != residues.of_value(operand.position, value):
                 raise DisagreementError
-        if isinstance(root, Call):
-            return self._functions[root.name].verifies(root.position, values, computed.text, prime)
-        return computed.text == _boolean(arithmetic.value(root, values))
+        function = self._called(root)
+        if function is None:
+            return computed.text == _BOOLEANS[arithmetic.value(root, values)]
+        return function.operation.verify(function.arguments(root.position, values), PRECISION, computed.text, prime)
+
+    def _called(self, root: Node) -> Function | None:
+        return self._functions.get(root.name) if isinstance(root, nodes.Call) else None
 
     def _is_no_number(self, root: Node) -> bool:
-        return isinstance(root, Comparison) or (isinstance(root, Call) and not self._signatures[root.name].numeric)
+        function = self._called(root)
+        return isinstance(root, nodes.Comparison) or (function is not None and not function.operation.numeric)
 
     def _settled(self, precision: int, attempt: Callable[[Arithmetic], T], *, narrower: bool = False) -> T:
-        """Call ``attempt`` with rising working precisions until no enclosure is too wide, and return its result.
+        """Call ``attempt`` with rising precisions until no enclosure is too wide; ``narrower`` means from a higher one.
 
-        Raises DomainError, with the position, if an enclosure is too wide after several tries. If ``narrower`` is set,
-        the first precision is over twice as high.
+        Raises DomainError, with the position, if an enclosure is too wide after several tries.
         """
         least = precision * 10 // 3 + _GUARD_BITS if precision else 0
         if narrower:
@@ -271,9 +257,5 @@ class Evaluate(Calculable[Expression]):
                         f"Even with {int(bits / BITS_PER_DIGIT):,} digits of its irrational parts, this part can't be "
                         "rounded or compared. Probably parts of it cancel, as in 2^0.5 - 2^0.5: write it without them."
                     )
-                    raise undefined(error.position, detail) from None
+                    raise undefined(error.args[0], detail) from None
                 bits = max(2 * bits, needed)
-
-
-def _boolean(value: Value) -> bytes:
-    return b"true" if value else b"false"

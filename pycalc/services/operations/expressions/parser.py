@@ -8,24 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, cast
 
 from pycalc.errors import InvalidInput
+from pycalc.services.operations.expressions import nodes
 from pycalc.services.operations.expressions.lexer import Token, separated_thousands, tokens
-from pycalc.services.operations.expressions.nodes import (
-    Call,
-    Chain,
-    Comparison,
-    Constant,
-    Exponentiation,
-    Loop,
-    Modulo,
-    Negation,
-    Node,
-    Step,
-    Variable,
-    children,
-)
+from pycalc.services.operations.expressions.nodes import Node, children
 from pycalc.services.operations.expressions.problems import invalid
 from pycalc.services.operations.numbers.literals import parse_rational
 
@@ -36,6 +23,14 @@ MOST_LEVELS = 150
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _LOOPS = frozenset({"sum", "prod"})
 _AFTER_MOD = _COMPARISONS | {"", ")", ","}
+# What is wrong with a token that is not expected, or with the end.
+_UNEXPECTED = {
+    "": "The expression ends here, but a ) is missing.",
+    ",": "A comma only separates arguments: write 1000 or 1_000 for thousands, 2.5 for a decimal.",
+    ")": "This ) closes no parenthesis: remove it, or open one before it.",
+    **dict.fromkeys(_COMPARISONS, "A comparison must be the whole expression, not a part of it or in parentheses."),
+    **dict.fromkeys(("number", "("), "An operator is missing here: write * for a product."),
+}
 _ZEROS = re.compile(",0[0-9]{2}(?![0-9])")  # the part of ``1,000`` after the first digit
 _LONGEST_SHOWN = 64
 _TOO_DEEP = (
@@ -44,15 +39,7 @@ _TOO_DEEP = (
 )
 
 
-class Signature(NamedTuple):
-    """The number of arguments that a function takes, and whether its value is a number."""
-
-    least: int
-    most: int | None  # None: no limit
-    numeric: bool = True  # if False, the value is not a number, so a call must be the whole expression
-
-
-def parse(text: str, functions: Mapping[str, Signature]) -> Node:
+def parse(text: str, functions: Mapping[str, nodes.Signature]) -> Node:
     """Return the tree of an expression, which may call the given functions. Raises InvalidInput with the position."""
     if len(text) > MOST_CHARACTERS:
         raise invalid(MOST_CHARACTERS, f"An expression has at most {MOST_CHARACTERS:,} characters.")
@@ -66,7 +53,7 @@ def parse(text: str, functions: Mapping[str, Signature]) -> Node:
 
 
 class _Parser:
-    def __init__(self, text: str, functions: Mapping[str, Signature]) -> None:
+    def __init__(self, text: str, functions: Mapping[str, nodes.Signature]) -> None:
         self._text = text
         self._functions = functions
         self._tokens = tokens(text)
@@ -74,7 +61,7 @@ class _Parser:
         self._depth = -1  # so that the whole expression has depth 0
         self._in_arguments = False  # True while a comma separates arguments
         self._variables: list[str] = []
-        self._alone: list[Call] = []  # the calls of functions whose values are not numbers
+        self._alone: list[nodes.Call] = []  # the calls of functions whose values are not numbers
 
     def whole(self) -> Node:
         """Return the tree of the whole text. Raises InvalidInput unless all of it is one expression."""
@@ -83,7 +70,7 @@ class _Parser:
         node = self._expression()
         if self._token.text in _COMPARISONS:
             operator = self._take()
-            node = Comparison(operator.position, operator.text, node, self._expression())
+            node = nodes.Comparison(operator.position, operator.text, node, self._expression())
             if self._token.text in _COMPARISONS:
                 raise self._error("An expression has one comparison: write a second expression for the other.")
         if self._token.kind != "end":
@@ -107,20 +94,9 @@ class _Parser:
         return invalid(self._token.position, detail)
 
     def _unexpected(self) -> InvalidInput:
-        text, kind = self._token.text, self._token.kind
-        if kind == "end":
-            return self._error("The expression ends here, but a ) is missing.")
-        if text == ",":
-            return self._error(
-                "A comma only separates arguments: write 1000 or 1_000 for thousands, 2.5 for a decimal."
-            )
-        if text == ")":
-            return self._error("This ) closes no parenthesis: remove it, or open one before it.")
-        if text in _COMPARISONS:
-            return self._error("A comparison must be the whole expression, not a part of it or in parentheses.")
-        if kind in ("based", "decimal", "name") or text == "(":
-            return self._error("An operator is missing here: write * for a product.")
-        return self._error(f"{text} is not expected here: remove it, or write what is missing before it.")
+        text = "number" if self._token.kind in ("based", "decimal", "name") else self._token.text
+        other = f"{text} is not expected here: remove it, or write what is missing before it."
+        return self._error(_UNEXPECTED.get(text, other))
 
     def _expression(self) -> Node:
         """Parse a sum, or a product that ``mod`` may follow.
@@ -134,7 +110,7 @@ class _Parser:
             if node is not first:
                 raise self._error("Put parentheses around what mod takes: (a + b) mod m, or a + (b mod m).")
             position = self._take().position
-            node = Modulo(position, node, self._unary())
+            node = nodes.Modulo(position, node, self._unary())
             if self._token.text not in _AFTER_MOD:
                 raise self._error("Put parentheses around what mod takes: (a mod m) * b, or a mod (m * b).")
         self._depth -= 1
@@ -148,16 +124,23 @@ class _Parser:
     def _product(self) -> Node:
         return self._chain(self._unary(), "*/%", self._unary)
 
-    def _chain(self, first: Node, operators: str, operand: Callable[[], Node]) -> Node:
-        steps = []
+    def _chain(self, node: Node, operators: str, operand: Callable[[], Node]) -> Node:
+        steps: list[nodes.Step] = []
         while self._token.kind == "operator" and self._token.text[0] in operators:
             operator = self._take()
-            steps.append(Step(operator.position, operator.text, operand()))
+            steps.append(nodes.Step(operator.position, operator.text, operand()))
         if not steps:
-            return first
-        if isinstance(first, Chain) and first.is_sum == (operators == "+-"):  # (a + b) + c is the chain a + b + c
-            return Chain(steps[0].position, first.first, (*first.steps, *steps))
-        return Chain(steps[0].position, first, tuple(steps))
+            return node
+        position = steps[0].position
+        while isinstance(node, nodes.Chain) and node.is_sum == (
+            operators == "+-"
+        ):  # (a + b) + c is the chain a + b + c
+            steps = [*node.steps, *steps]
+            node = node.first
+        exact = max((index for index, step in enumerate(steps, 1) if step.operator in ("//", "%")), default=0)
+        if 0 < exact < len(steps):
+            node, steps = nodes.Chain(position, node, tuple(steps[:exact])), steps[exact:]
+        return nodes.Chain(position, node, tuple(steps))
 
     def _unary(self) -> Node:
         """Parse signs, then an operand with its factorial and its exponent: ``-2^2`` is -(2^2)."""
@@ -168,15 +151,15 @@ class _Parser:
                 minuses.append(sign.position)
         node = self._primary()
         if self._token.text == "!":
-            node = Call(self._take().position, "factorial", (node,))
+            node = nodes.Call(self._take().position, "factorial", (node,))
             if self._token.text == "!":
                 raise self._error("n!! has two meanings: write (n!)! for the factorial of a factorial.")
         if self._token.text in ("^", "**"):
             position = self._take().position
             self._enter()
-            node = Exponentiation(position, node, self._unary())
+            node = nodes.Exponentiation(position, node, self._unary())
             self._depth -= 1
-        return Negation(minuses[0], node) if len(minuses) % 2 else node
+        return nodes.Negation(minuses[0], node) if len(minuses) % 2 else node
 
     def _primary(self) -> Node:
         token = self._take()
@@ -187,7 +170,7 @@ class _Parser:
             if (following.kind == "decimal" or comma) and (error := separated_thousands(self._text, token.position)):
                 raise error
             try:
-                return Constant(token.position, parse_rational({"literal": token.text}, "literal"))
+                return nodes.Constant(token.position, parse_rational({"literal": token.text}, "literal"))
             except InvalidInput:
                 raise invalid(token.position, "The exponent of a literal must be within ±10^18.") from None
         if token.text == "(":
@@ -197,7 +180,7 @@ class _Parser:
             self._expect(")")
             return node
         if token.kind == "name" and token.text != "mod":
-            return Variable(token.position, token.text) if token.text in self._variables else self._named(token)
+            return nodes.Variable(token.position, token.text) if token.text in self._variables else self._named(token)
         if token.kind == "end":
             raise invalid(token.position, "The expression ends here, but a number is missing.")
         raise invalid(token.position, f"A number is missing before {token.text}: write one.")
@@ -229,8 +212,8 @@ class _Parser:
             plural = "" if least == 1 else "s"
             raise invalid(name.position, f"{name.text} takes {wanted} argument{plural}, not {len(arguments)}.")
         if name.text == "pow":
-            return Exponentiation(name.position, arguments[0], arguments[1])
-        call = Call(name.position, name.text, tuple(arguments))
+            return nodes.Exponentiation(name.position, arguments[0], arguments[1])
+        call = nodes.Call(name.position, name.text, tuple(arguments))
         if not numeric:
             self._alone.append(call)
         return call
@@ -250,4 +233,4 @@ class _Parser:
         body = self._expression()
         self._variables.pop()
         self._expect(")")
-        return Loop(name.position, cast("Literal['sum', 'prod']", name.text), variable.text, first, last, body)
+        return nodes.Loop(name.position, name.text, variable.text, first, last, body)

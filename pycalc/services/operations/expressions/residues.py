@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pycalc.services.operations.expressions.arithmetic import BUILT_IN
-from pycalc.services.operations.expressions.loops import OPERATORS, Column, ValueColumns
-from pycalc.services.operations.expressions.nodes import (
-    Call,
-    Chain,
-    Constant,
-    Exponentiation,
-    Loop,
-    Negation,
-    Node,
-    exact_steps,
-)
+from pycalc.services.operations.expressions import nodes
+from pycalc.services.operations.expressions.arithmetic import OPERATORS
+from pycalc.services.operations.expressions.functions import PRECISION
+from pycalc.services.operations.expressions.nodes import Node, needs_value
 from pycalc.services.operations.expressions.problems import undefined
-from pycalc.services.operations.expressions.sizer import choose_euler, is_short_exponent
-from pycalc.services.operations.expressions.sizes import FOLDED_BITS, size_of
+from pycalc.services.operations.expressions.sizes import EULER_BITS, choose_euler, size_of
 from pycalc.services.operations.expressions.values import Value, is_exact, is_whole, residue_of
 from pycalc.services.operations.numbers.gmp import mpz
 from pycalc.services.operations.numbers.primes import totient
-from pycalc.services.operations.numbers.texts import inverse
 
 if TYPE_CHECKING:
     from pycalc.services.operations.expressions.evaluation import Evaluator
@@ -36,7 +24,7 @@ class NotInvertibleError(ZeroDivisionError):
 
 
 class Residues:
-    """Residues of an expression's nodes modulo ``modulus``·``factor``; ``evaluation`` has the values of variables.
+    """Residues of an expression's nodes modulo ``modulus``·``factor``; ``evaluator`` has the values of variables.
 
     To verify a residue modulo m, it is computed modulo m·p for a random prime p, which is ``factor``. Another instance
     computes the residue modulo p alone, and both must agree modulo p. That instance has ``verifying`` set, so that
@@ -48,21 +36,21 @@ class Residues:
     """
 
     def __init__(
-        self, evaluation: Evaluator, modulus: int, factor: int = 1, *, verifying: bool = False, verified: int = 0
+        self, evaluator: Evaluator, modulus: int, factor: int = 1, *, verifying: bool = False, verified: int = 0
     ) -> None:
-        self._evaluation = evaluation
+        self._evaluator = evaluator
         self._verified = verified
         self._reduced = verified or int(modulus)
         self._factor = factor
-        self._modulus = mpz(modulus * factor)
-        self._verifying = verifying
+        self.modulus = mpz(modulus * factor)
+        self.verifying = verifying
         self._nodes: Mapping[type, Callable[[Any], Value]] = {
-            Constant: self._number,
-            Negation: lambda node: -self.of(node.operand) % self._modulus,
-            Chain: self._chain,
-            Exponentiation: self._power,
-            Call: self._call,
-            Loop: self._loop,
+            nodes.Constant: self._number,
+            nodes.Negation: lambda node: -self.of(node.operand) % self.modulus,
+            nodes.Chain: self._chain,
+            nodes.Exponentiation: self._power,
+            nodes.Call: self._call,
+            nodes.Loop: self._loop,
         }
 
     def of(self, node: Node) -> Value:
@@ -80,115 +68,77 @@ class Residues:
         if not is_exact(value):
             raise undefined(position, "This part is irrational: only a rational number has a residue.")
         try:
-            return residue_of(value, self._modulus)
+            return residue_of(value, self.modulus)
         except ZeroDivisionError:
             raise NotInvertibleError from None
 
     def _exact(self, node: Node) -> Value:
-        return self.of_value(node.position, self._evaluation.value(node))
+        return self.of_value(node.position, self._evaluator.value(node))
 
-    def _number(self, node: Constant) -> Value:
+    def _number(self, node: nodes.Constant) -> Value:
         unscaled, exponent = node.value.unscaled, node.value.exponent
-        if not exponent:
-            return unscaled % self._modulus
-        scale = pow(mpz(10), abs(exponent), self._modulus)
-        return unscaled * (scale if exponent >= 0 else self._inverse(scale)) % self._modulus
+        if not exponent or self.modulus == 1:
+            return unscaled % self.modulus
+        scale = pow(mpz(10), abs(exponent), self.modulus)
+        return unscaled * (scale if exponent >= 0 else self.inverse(scale)) % self.modulus
 
-    def _chain(self, node: Chain) -> Value:
-        exact = exact_steps(node)
-        value = self._exact(Chain(node.position, node.first, node.steps[:exact])) if exact else self.of(node.first)
-        for step in node.steps[exact:]:
+    def _chain(self, node: nodes.Chain) -> Value:
+        if needs_value(node):
+            return self._exact(node)
+        value = self.of(node.first)
+        for step in node.steps:
             operand = self.of(step.operand)
             divides = step.operator == "/"
-            value = value * self._divisor(operand) if divides else OPERATORS[step.operator](value, operand)
-            value %= self._modulus
+            value = value * self.inverse(operand) if divides else OPERATORS[step.operator](value, operand)
+            value %= self.modulus
         return value
 
-    def _power(self, node: Exponentiation) -> Value:
-        if not is_short_exponent(node.exponent):
-            size = self._evaluation.size(node.exponent)
-            if choose_euler(node.exponent.position, size, size_of(mpz(self._reduced))):
-                # With φ, the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
-                # e >= log2 m (Euler). So e mod φ is computed instead of e. The two residues of a verification compute
-                # it in different ways, modulo φ and modulo φ·``factor``, so that an error in it is detected.
-                order = totient(self._reduced)
-                reduced = Residues(self._evaluation, order, self._factor, verified=order).of(node.exponent) % order
-                return pow(self.of(node.base), reduced + order, self._modulus)
-        exponent = self._evaluation.value(node.exponent)
+    def _power(self, node: nodes.Exponentiation) -> Value:
+        size = self._evaluator.bounds.of(node.exponent)
+        if size.bits > EULER_BITS and choose_euler(node.exponent.position, size, size_of(mpz(self._reduced))):
+            # With φ, the totient of the modulus m, a^e is congruent to a^(e mod φ + φ) modulo m for any a, if
+            # e >= log2 m (Euler). So e mod φ is computed instead of e. The two residues of a verification compute it in
+            # different ways, modulo φ and modulo φ·``factor``, so that an error in it is detected.
+            order = totient(self._reduced)
+            reduced = Residues(self._evaluator, order, self._factor, verified=order).of(node.exponent) % order
+            return pow(self.of(node.base), reduced + order, self.modulus)
+        exponent = self._evaluator.value(node.exponent)
         if not is_whole(exponent):
             return self._exact(node)
         base = self.of(node.base)
-        return pow(base if exponent >= 0 else self._divisor(base), abs(exponent), self._modulus)
+        return pow(base if exponent >= 0 else self.inverse(base), abs(exponent), self.modulus)
 
-    def _call(self, node: Call) -> Value:
-        if node.name in BUILT_IN:
+    def _call(self, node: nodes.Call) -> Value:
+        if needs_value(node):
             return self._exact(node)
-        return self._value_of_call(node, [self._evaluation.value(argument) for argument in node.arguments])
+        return self.of_call(node, list(map(self._evaluator.value, node.arguments)))
 
-    def _value_of_call(self, node: Call, values: Sequence[Value]) -> Value:
-        function = self._evaluation.functions[node.name]
+    def of_call(self, node: nodes.Call, values: Sequence[Value]) -> Value:
+        """Return the residue of an operation's value for these arguments."""
+        function = self._evaluator.arithmetic.functions[node.name]
         if self._verified and function.is_long_modulo_prime(node.position, values):
-            return function.residue(node.position, values, self._verified, verified=True) % self._modulus
-        if not self._verifying:
+            return function.residue(node.position, values, self._verified, verified=True) % self.modulus
+        if not self.verifying:
             if self._factor > 1:
                 return function.wider_residue(node.position, values, self._reduced, self._factor)
             return function.residue(node.position, values, self._reduced)
-        residue = function.independent_residue(node.position, values, int(self._modulus))
+        arguments = function.arguments(node.position, values)
+        residue = function.operation.residue(arguments, PRECISION, int(self.modulus))
         if residue is None:
             return self.of_value(node.position, function.value(node.position, values))
         return mpz(residue)
 
-    def _loop(self, node: Loop) -> Value:
-        result = mpz(node.name == "prod") % self._modulus
-        is_short = self._modulus.bit_length() <= FOLDED_BITS
-        column = (lambda values: self._column(node.body, values)) if is_short else None
-        terms = self._evaluation.terms(node, self.of, column, backward=self._verifying)
-        for term in terms:
-            result = (result + term if node.name == "sum" else result * term) % self._modulus
+    def _loop(self, node: nodes.Loop) -> Value:
+        result = mpz(node.name == "prod") % self.modulus
+        for term in self._evaluator.terms(node, self):
+            result = (result + term if node.name == "sum" else result * term) % self.modulus
         return result
 
-    def _column(self, node: Node, values: ValueColumns) -> Column:
-        """Return the residues of a node in a block of a loop's terms.
-
-        Raises ZeroDivisionError if a divisor has no inverse.
-        """
-        if id(node) not in values.varying:
-            return [self.of(node)] * len(values.indices)
-        match node:
-            case Negation(_, operand):
-                return self._reduce(map(operator.neg, self._column(operand, values)))
-            case Chain():
-                return self._column_of_chain(node, values)
-            case Exponentiation(_, base, exponent):
-                return list(map(pow, self._column(base, values), values.of(exponent), repeat(self._modulus)))
-            case Call(_, name, arguments) if name not in BUILT_IN:
-                columns = map(values.of, arguments)
-                return [self._value_of_call(node, each) for each in zip(*columns, strict=True)]
-        return [residue_of(value, self._modulus) for value in values.of(node)]
-
-    def _column_of_chain(self, node: Chain, values: ValueColumns) -> Column:
-        exact = exact_steps(node)
-        column = self._reduce(values.exact(node, exact)) if exact else self._column(node.first, values)
-        for step in node.steps[exact:]:
-            operand = self._column(step.operand, values)
-            if step.operator == "/":
-                if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
-                    raise ZeroDivisionError
-                column = self._reduce(map(operator.mul, column, map(inverse, operand, repeat(self._modulus))))
-            else:
-                column = self._reduce(map(OPERATORS[step.operator], column, operand))
-        return column
-
-    def _reduce(self, column: Iterable[Value]) -> Column:
-        return list(map(operator.mod, column, repeat(self._modulus)))
-
-    def _divisor(self, value: Value) -> Value:
-        if self._modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
+    def inverse(self, value: Value) -> Value:
+        """Return the inverse of a residue. Raises NotInvertibleError if there is none, and for the modulus 1."""
+        if self.modulus == 1:  # every number is 0 modulo 1, so that a division by zero would pass unnoticed
             raise NotInvertibleError
-        return self._inverse(value)
-
-    def _inverse(self, value: Value) -> Value:
         try:
-            return pow(value, -1, self._modulus)
+            return pow(value, -1, self.modulus)
         except (ValueError, ZeroDivisionError):
             raise NotInvertibleError from None

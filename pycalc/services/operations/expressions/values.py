@@ -19,11 +19,7 @@ _EXACT = (_WHOLE, _FRACTION)
 
 
 class UndecidedError(Exception):
-    """An enclosure is infinite, or too wide for a decision such as how to round it or which of two values is larger."""
-
-    def __init__(self, position: int) -> None:
-        super().__init__(position)
-        self.position = position
+    """An enclosure is infinite, or too wide to round or compare it. The argument is the position."""
 
 
 def is_whole(value: Value) -> bool:
