@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import Forbidden, NotFound, Unauthorized
-from pycalc.mcp.endpoint import BACKEND, McpEndpoint
-from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
+from pycalc.mcp.backend import BACKEND
+from pycalc.mcp.recorded import RecordedBackend
 from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import max_body, while_connected
-from pycalc.routers.http.deps import AnyCallerDep, resources_of
+from pycalc.routers.http.deps import AnyCallerDep
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import UNKNOWN_ORIGIN, StrictRoute
 from pycalc.routers.http.problems import response_to
@@ -31,9 +34,23 @@ _MAX_BODY = UNCOUNTED_BYTES  # 1,000 short operations; longer operands go to POS
 _PARSED_BYTES = 32  # memory for each byte of a message: the SDK parses and copies lists of thousands of empty lists
 
 
+class McpEndpoint(NamedTuple):
+    """The settings of the endpoint."""
+
+    most_inline: int  # an answer has up to so many digits of a result
+    public_url: str | None  # the service's URL, or None to publish no metadata
+    origins: Sequence[str]  # the web pages that may call the endpoint
+
+
 def _endpoint_of(request: Request) -> McpEndpoint:
     endpoint: McpEndpoint = request.scope["state"]["mcp"]
     return endpoint
+
+
+@cache
+def _sdk() -> Any:
+    """Import the SDK, which takes 0.6 s, and return the module ``server``."""
+    return import_module("pycalc.mcp.server")
 
 
 class _McpRoute(StrictRoute):
@@ -45,7 +62,9 @@ class _McpRoute(StrictRoute):
 
         async def handle_mcp(request: Request) -> Response:
             endpoint = _endpoint_of(request)
-            endpoint.require_installed()
+            if not _sdk.cache_info().currsize and find_spec("mcp") is None:
+                detail = "This server has no MCP endpoint: its operator can install the extra pycalc-service[mcp]."
+                raise NotFound(detail)
             # The protocol requires this check against DNS rebinding. After a rebinding, Host and Origin are both the
             # attacker's, so an Origin that equals Host is not allowed either.
             origin = request.headers.get("origin")
@@ -100,10 +119,8 @@ async def _answer(
 ) -> None:
     """Let the SDK answer a message. If the client disconnects, stop the work.
 
-    Raises ClientGone if the client disconnects, Overloaded without memory for the message, and Unavailable if the SDK
-    does not start.
+    Raises ClientGone if the client disconnects, and Overloaded without memory for the message.
     """
-    memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)
     unread = [body]
 
     async def receive_body() -> Message:
@@ -111,17 +128,20 @@ async def _answer(
             await asyncio.get_running_loop().create_future()  # ``while_connected`` learns of a disconnect
         return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
-    async def send_with_limits(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            fields = rate_limit_fields(context_of(scope).limits)
-            message = {**message, "headers": [*message["headers"], *fields]}
-        else:
-            memory.close()  # ``send`` counts the body itself
-        await send(message)
+    async def answer() -> None:
+        with ExitStack() as memory:
 
-    memory.reserve(_PARSED_BYTES * len(body))
-    scope[BACKEND] = RecordedBackend(scope, caller, memory)
-    try:
-        await while_connected(receive, endpoint.handle(scope, receive_body, send_with_limits))
-    finally:
-        memory.close()
+            async def send_with_limits(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    fields = rate_limit_fields(context_of(scope).limits)
+                    message = {**message, "headers": [*message["headers"], *fields]}
+                else:
+                    memory.close()  # ``send`` counts the body itself
+                await send(message)
+
+            backend = scope[BACKEND] = RecordedBackend(scope, caller, memory)
+            backend.reserve(_PARSED_BYTES * len(body), memory)
+            server = _sdk() if _sdk.cache_info().currsize else await asyncio.to_thread(_sdk)
+            await server.answer_http(endpoint.most_inline, scope, receive_body, send_with_limits)
+
+    await while_connected(receive, answer())

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope
 from structlog.testing import capture_logs
 
-from pycalc.mcp import endpoint
+from pycalc.mcp import router
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import history_of, new_person
@@ -458,7 +458,8 @@ async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
 def without_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the MCP SDK appear missing."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(endpoint, "find_spec", lambda name: None if name == "mcp" else find(name))
+    router._sdk.cache_clear()
+    monkeypatch.setattr(router, "find_spec", lambda name: None if name == "mcp" else find(name))
 
 
 @pytest.mark.usefixtures("without_sdk")
