@@ -40,13 +40,6 @@ def evaluate(
         except UnicodeDecodeError as error:
             detail = f"{file} is not valid UTF-8 at byte {error.start + 1}: save it as UTF-8."
             raise ValueError(detail) from None
-    elif expression is not None and expression.lstrip().startswith("-f"):
-        try:
-            CALCULATIONS["evaluate"].parse({"expression": expression.strip()})
-        except InvalidInput as error:  # the user may have meant -fFILE
-            place = _place(problem.position for problem in error.problems)
-            advice = "To read the expression from a file, write -f and the file's name as two words."
-            raise ValueError(f"{place}{error} {advice}") from None
     if server is None:
         calculate("evaluate", expression=expression, precision=precision, base=base)
     else:
