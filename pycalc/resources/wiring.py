@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from time import perf_counter
 
 from prometheus_client import Counter
@@ -17,17 +16,18 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.db.idempotency import SqlIdempotencyStore
 from pycalc.db.instances import SqlInstanceStore
 from pycalc.db.quotas import SqlQuotaStore
+from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.db.user_list import SqlUserListStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable
-from pycalc.models.auth import Principal
 from pycalc.models.formats import parse_age
 from pycalc.models.history import HistoryRow
 from pycalc.models.limits import KEY_NAME
+from pycalc.models.service import DependencyState, Readiness, ServiceStatus
 from pycalc.observability.recent import Recent
 from pycalc.observability.requests import current_context
-from pycalc.resources.accounts import AccountServices, open_account_services
+from pycalc.resources.accounts import AccountServices, bootstrap_token
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.accounts import AccountList
@@ -63,21 +63,6 @@ from pycalc.urls import file_of
 Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises a PycalcError
 
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The result of one check of a dependency. ``detail`` says why it failed, or is None if it succeeded."""
-
-    name: str
-    ok: bool
-    latency_ms: float
-    detail: str | None = None
-
-    @property
-    def fatal(self) -> bool:
-        """Return whether the check failed and the service needs this dependency to serve requests."""
-        return not self.ok and self.name not in _OPTIONAL
 
 
 class Recording:
@@ -133,11 +118,12 @@ class Resources(AccountServices):
         stack: ResourceStack,
         backends: Backends,
         recording: Recording,
-        accounts: AccountServices,
         audit: AuditLog,
+        limits: LimitPolicy,
         addresses: ClientAddresses,
+        last_revocation: int,
     ) -> None:
-        super().__init__(**vars(accounts))
+        super().__init__(stack, backends, audit, limits, recording.retention, last_revocation)
         settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
         database, users, history, ids, cache, shared, stream, unshared = backends
         recorder = recording.recorder
@@ -158,6 +144,7 @@ class Resources(AccountServices):
         self.metrics = metrics
         self.tracer = tracer
         self.addresses = addresses
+        self.bootstrap_token: str | None = None  # if it is new and must be shown on the console
         self.passwords_allowed = settings.password_login
         self.computer = Computer(
             metrics, workers=workers, timeout=timeout, worker_memory=memory, tracer=tracer, quota=seconds
@@ -201,19 +188,24 @@ class Resources(AccountServices):
         self.pings: Pings = own_pings | recording.pings
         self.health = Recent(self._check_all, 1.0)  # of every dependency, at most 1 s old
 
-    async def _check_all(self) -> list[Health]:
-        async def check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
+    async def _check_all(self) -> Readiness:
+        async def state_of(ping: Callable[[], Awaitable[None]]) -> DependencyState:
             started = perf_counter()
-            detail = None
+            state: DependencyState = {"ok": True, "latency_ms": 0.0}
             try:
                 await asyncio.wait_for(ping(), 2.0)
             except PycalcError as error:
-                detail = error.detail
+                state.update({"ok": False, "detail": error.detail})
             except TimeoutError:
-                detail = "There was no answer in 2 seconds."
-            return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
+                state.update({"ok": False, "detail": "There was no answer in 2 seconds."})
+            state["latency_ms"] = round((perf_counter() - started) * 1000, 3)
+            return state
 
-        return await asyncio.gather(*(check(name, ping) for name, ping in self.pings.items()))
+        states = await asyncio.gather(*map(state_of, self.pings.values()))
+        checks = dict(zip(self.pings, states, strict=True))
+        failed = {name for name, state in checks.items() if not state["ok"]}
+        status: ServiceStatus = "unavailable" if failed - _OPTIONAL else "degraded" if failed else "ok"
+        return {"status": status, "checks": checks}
 
 
 @asynccontextmanager
@@ -245,10 +237,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         users, history = SqlUserStore(database), SqlHistoryStore(database)
         backends = backends._replace(database=database, users=users, history=history)
 
-        def identified(caller: Principal) -> None:
-            recording.retention.learn(caller.user_id, caller.limits.history)
-
-        on_deleted = recording.retention.account_deleted
-        accounts = await open_account_services(stack, backends, audit, limits, identified, on_deleted)
+        last_revocation = await SqlRevocationStore(database).newest()  # before any token is cached
+        resources = Resources(stack, backends, recording, audit, limits, addresses, last_revocation)
+        resources.bootstrap_token = await bootstrap_token(settings, users, database)
         stack.heartbeat(database, settings.compute_workers)
-        yield Resources(stack, backends, recording, accounts, audit, addresses)
+        yield resources

@@ -22,7 +22,6 @@ from pycalc.routers.http.inputs import JSON, StrictQuery, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problem_types import responses
-from pycalc.routers.system import states_of
 from pycalc.services.history.exports import AUDIT_FORMATS
 
 _AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -128,11 +127,9 @@ async def discard_dead_letter(number: LetterNumber, caller: AdminDep, resources:
 @router.get("/overview", operation_id="getOverview")
 async def overview(_: AdminReaderDep, resources: ResourcesDep) -> Overview:
     """Return the running processes with their key figures, and the health of the dependencies (admins only)."""
-    status, checks = states_of(await resources.health.get())
     return {
         "version": __version__,
-        "status": status,
-        "checks": checks,
+        **await resources.health.get(),
         "dead_letters": await resources.dead_letters.size(),
         "instances": await resources.instances.items(),
     }

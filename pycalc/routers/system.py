@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from asyncio import to_thread
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from hashlib import sha256
 from mimetypes import guess_type
@@ -15,9 +15,8 @@ from fastapi.responses import JSONResponse
 
 from pycalc import __version__
 from pycalc.errors import NotFound
-from pycalc.models.service import DependencyState, Index, Liveness, Readiness, ServiceStatus
+from pycalc.models.service import Index, Liveness, Readiness
 from pycalc.observability.metrics import CONTENT_TYPE
-from pycalc.resources.wiring import Health
 from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
@@ -164,19 +163,6 @@ async def healthz() -> Liveness:
     return {"status": "ok"}
 
 
-def states_of(checks: Iterable[Health]) -> tuple[ServiceStatus, dict[str, DependencyState]]:
-    """Return the state of the service, and that of each dependency by its name."""
-    states: dict[str, DependencyState] = {}
-    status: ServiceStatus = "ok"
-    for check in checks:
-        if not check.ok and status != "unavailable":
-            status = "unavailable" if check.fatal else "degraded"
-        states[check.name] = {"ok": check.ok, "latency_ms": check.latency_ms}
-        if check.detail is not None:
-            states[check.name]["detail"] = check.detail
-    return status, states
-
-
 @router.get("/ready", include_in_schema=False)
 @router.get(
     "/readyz",
@@ -192,8 +178,8 @@ def states_of(checks: Iterable[Health]) -> tuple[ServiceStatus, dict[str, Depend
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Report the state and latency of every dependency. The status is 503 if a required dependency fails."""
-    status, states = states_of(await resources.health.get())
-    return JSONResponse({"status": status, "checks": states}, 503 if status == "unavailable" else 200)
+    readiness = await resources.health.get()
+    return JSONResponse(readiness, 503 if readiness["status"] == "unavailable" else 200)
 
 
 @metrics_router.get(
