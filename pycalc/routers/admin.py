@@ -62,10 +62,7 @@ class AuditQuery(StrictQuery):
 async def list_audit(
     request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
 ) -> Response:
-    """Return the audit log, newest first (admins only).
-
-    Entries never change. PYCALC_AUDIT_RETENTION determines how long they are kept.
-    """
+    """Return the audit log, newest first (admins only). PYCALC_AUDIT_RETENTION determines how long entries are kept."""
     selection = AuditFilter(query.actor, query.action, query.subject, query.since, query.until)
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *AUDIT_FORMATS)) or JSON
     if media_type == JSON:
@@ -111,10 +108,7 @@ LetterNumber = Annotated[int, Path(ge=1, le=2**63 - 1, description="the dead let
 
 @router.post("/dead-letters/{number}/requeue", **NO_CONTENT, responses=responses("not-found"))
 async def requeue_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
-    """Publish the event of a dead letter again (admins only).
-
-    The status is 404 if there is no such dead letter, or if the history does not have its calculation.
-    """
+    """Publish the event of a dead letter again, if the history still has its calculation (admins only)."""
     await resources.dead_letters.requeue(number, caller.username)
 
 
