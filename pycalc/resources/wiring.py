@@ -145,6 +145,7 @@ class Resources(AccountServices):
         self.tracer = tracer
         self.addresses = addresses
         self.bootstrap_token: str | None = None  # if it is new and must be shown on the console
+        self.mcp_inline_digits = settings.mcp_inline_digits
         self.passwords_allowed = settings.password_login
         self.computer = Computer(
             metrics, workers=workers, timeout=timeout, worker_memory=memory, tracer=tracer, quota=seconds
