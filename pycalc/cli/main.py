@@ -104,7 +104,7 @@ def _parser(first: str) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status. Print a PycalcError, OSError or ValueError on standard error.
+    """Run one command and return its exit status: 1 for a PycalcError, OSError or ValueError, which is printed.
 
     Raises SystemExit for ``--help``, ``--version``, wrong usage and invalid settings.
     """

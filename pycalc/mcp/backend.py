@@ -68,10 +68,7 @@ class InlineBudget:
         self._left = most
 
     def takes(self, length: int) -> bool:
-        """Return whether a result of ``length`` characters is sent whole. If so, subtract them from the budget.
-
-        A result of up to SHORT characters is always sent whole, and nothing is subtracted.
-        """
+        """Return whether a result of ``length`` characters is sent whole, and subtract them if they are over SHORT."""
         if length <= SHORT:
             return True
         if length > self._left:

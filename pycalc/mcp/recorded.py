@@ -40,10 +40,7 @@ _log = get_logger(__name__)
 
 
 class RecordedBackend(NamedTuple):
-    """The backend of one HTTP request, which calculates for the request's caller.
-
-    Its methods reserve response memory for a long answer before they record or charge anything.
-    """
+    """The backend of one HTTP request. It reserves memory for a long answer before it records or charges anything."""
 
     scope: Scope
     caller: Principal

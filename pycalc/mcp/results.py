@@ -21,10 +21,7 @@ def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
 
 
 def calculated(found: Calculated, most_inline: int) -> CallToolResult:
-    """Return a calculation as the result of a tool.
-
-    A result that is not sent whole has a link to its first ``most_inline`` characters.
-    """
+    """Return a calculation as the result of a tool, with a link to its first characters if it is not sent whole."""
     if found.whole:
         return answer(described(found))
     link = ResourceLink(

@@ -87,10 +87,8 @@ router.add_api_route(PATH, mcp, methods=["POST"], route_class_override=_McpRoute
 @router.get(METADATA)
 @router.get(METADATA + PATH)
 async def protected_resource(resources: ResourcesDep) -> Response:
-    """Return the endpoint's metadata as a protected resource (RFC 9728). Raises NotFound without a public URL.
-
-    No authorization server is named, because the service accepts only its own tokens and keys.
-    """
+    """Return the endpoint's metadata as a protected resource (RFC 9728). Raises NotFound without a public URL."""
+    # No authorization server is named, because the service accepts only its own tokens and keys.
     url = _public_url(resources)
     if url is None:
         raise NotFound("There is no such path.")
@@ -106,10 +104,7 @@ async def protected_resource(resources: ResourcesDep) -> Response:
 
 
 async def _answer(caller: Principal, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-    """Let the SDK answer a message. If the client disconnects, stop the work.
-
-    Raises ClientGone if the client disconnects, and Overloaded without memory for the message.
-    """
+    """Let the SDK answer a message. Raises Overloaded without memory, and ClientGone, which stops the work."""
     unread = [body]
 
     async def receive_body() -> Message:

@@ -43,10 +43,7 @@ class ToolServer:
     """The handlers of the protocol's requests."""
 
     def __init__(self, backend_of: Callable[[_Context], ToolBackend], most_inline: int) -> None:
-        """Execute each call by the ToolBackend that ``backend_of`` returns for it.
-
-        An answer has up to ``most_inline`` digits of a result.
-        """
+        """Let the ToolBackend of each call execute it. An answer has up to ``most_inline`` digits of a result."""
         self._backend_of = backend_of
         self._most_inline = most_inline
         self._tools = make_tools(most_inline)
@@ -137,10 +134,7 @@ async def answer_http(most_inline: int, scope: Scope, receive: Receive, send: Se
 
 
 async def serve_stdio(backend: ToolBackend, most_inline: int) -> None:
-    """Answer the protocol's messages on standard input until it ends. ``backend`` executes the tool calls.
-
-    An answer has up to ``most_inline`` digits of a result.
-    """
+    """Answer the protocol's messages on standard input until it ends. ``backend`` executes the tool calls."""
     server = ToolServer(lambda _context: backend, most_inline).server
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())

@@ -111,11 +111,7 @@ class AccountServices:
 
 @asynccontextmanager
 async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """Return a context with the service Accounts for a command, without the services that only HTTP requests need.
-
-    Raises ValueError for missing keys. Raises StoreUnavailable if the database is unreachable or not migrated, and
-    OSError if a file in the data folder can't be used.
-    """
+    """Return a context with the service Accounts for a command. Raises the errors of ``open_resources``."""
     settings.require_keys()
     metrics, ids = Metrics(), IdSource()
     async with (
@@ -132,8 +128,7 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
 async def prepare(settings: Settings) -> str | None:
     """Create the missing keys and the bootstrap token that all server processes share. Return the token if it is new.
 
-    Raises ValueError for missing keys that must be set, OSError if a file in the data folder can't be used, and
-    StoreUnavailable if the database is unreachable or not migrated.
+    Raises the errors of ``open_resources``.
     """
     settings.require_keys()
     _signing_keys(settings)

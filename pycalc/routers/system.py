@@ -87,8 +87,7 @@ for _path, _page in {
 def _assets() -> Mapping[str, Document]:
     """Return the pages' files by path. Only these files are served, so no path can leave the folder.
 
-    Each file has two paths. Browsers may cache it for ever under the path that begins with the digest of this release,
-    and must revalidate it at every use under the other path.
+    Each file has a second path, which begins with the digest of this release, so that browsers may keep it for ever.
     """
     immutable, found = {"Cache-Control": "public, max-age=31536000, immutable"}, {}
     for file in WEB.rglob("*"):
@@ -142,11 +141,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
 
 @router.get("/console/{page}", include_in_schema=False)
 async def console_page(request: Request, page: str) -> Response:
-    """Return the console, which shows the page with this address.
-
-    A browser that asks for an unknown page gets the console with the status 404, or 304 if its copy is current. Raises
-    NotFound if a program asks for an unknown page.
-    """
+    """Return the console, which shows the page with this address. Its status is 404 if there is no such page."""
     known = page in _CONSOLE_PAGES
     if not known and not prefers_html(request.scope):
         raise NotFound("There is no such page.")
