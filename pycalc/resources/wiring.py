@@ -68,7 +68,7 @@ _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is 
 class Recording:
     """The recorder, which is closed first, and the services that process recorded calculations."""
 
-    def __init__(self, stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> None:
+    def __init__(self, stack: ResourceStack, backends: Backends) -> None:
         settings, metrics, history = stack.settings, stack.metrics, backends.history
         database, stream = backends.database, backends.stream
         # With a shared database and a broker, `pycalc consume` runs the consumer.
@@ -76,11 +76,12 @@ class Recording:
         consumer = stack.consumer(database, stream) if only_consumer else None
         relay = stack.relay(database, stream) if settings.relay else None
         self.wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
+        self.limits = LimitPolicy(settings.user_limits, settings.role_quotas)
         self.poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 
         async def quota_of(user_id: bytes) -> int | None:
             user = await backends.users.by_id(user_id)
-            return None if user is None else limits.of(user).history  # a deleted account may have had a higher one
+            return None if user is None else self.limits.of(user).history  # a deleted account may have had a higher one
 
         self.retention = stack.closing(
             Retention(
@@ -113,18 +114,20 @@ class Recording:
 class Resources(AccountServices):
     """The services and limits that the routers use, and the health of their dependencies."""
 
-    def __init__(
-        self,
-        stack: ResourceStack,
-        backends: Backends,
-        recording: Recording,
-        audit: AuditLog,
-        limits: LimitPolicy,
-        addresses: ClientAddresses,
-        last_revocation: int,
-    ) -> None:
-        super().__init__(stack, backends, audit, limits, recording.retention, last_revocation)
+    def __init__(self, stack: ResourceStack, backends: Backends, recording: Recording, last_revocation: int) -> None:
         settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
+        self.addresses = addresses = ClientAddresses(settings.trusted_proxies)
+        # Shared by all users, as are the services of ``recording``.
+        audit = stack.closing(AuditLog(SqlAuditStore(backends.database), backends.ids, metrics, addresses.current))
+
+        def client() -> Hashable:
+            context = current_context()
+            return addresses.current() if context is None or context.caller is None else context.caller.user_id
+
+        # One client, a user or before authentication an address, must not keep the database busy.
+        fair = FairDatabase(backends.database, client, metrics.requests_refused.labels("database"))
+        backends = backends._replace(database=fair, users=SqlUserStore(fair), history=SqlHistoryStore(fair))
+        super().__init__(stack, backends, audit, recording.limits, recording.retention, last_revocation)
         database, users, history, ids, cache, shared, stream, unshared = backends
         recorder = recording.recorder
         workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
@@ -143,7 +146,6 @@ class Resources(AccountServices):
 
         self.metrics = metrics
         self.tracer = tracer
-        self.addresses = addresses
         self.bootstrap_token: str | None = None  # if it is new and must be shown on the console
         self.mcp_inline_digits = settings.mcp_inline_digits
         self.passwords_allowed = settings.password_login
@@ -222,24 +224,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack = ResourceStack(settings, "serve", exit_stack)
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
-        limits = LimitPolicy(settings.user_limits, settings.role_quotas)
-        recording = Recording(stack, backends, limits)
+        recording = Recording(stack, backends)
         await recording.recorder.probe()
-        addresses = ClientAddresses(settings.trusted_proxies)
-        audit_store = SqlAuditStore(backends.database)  # shared by all users, as are the services of ``recording``
-        audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
-
-        def client() -> Hashable:
-            context = current_context()
-            return addresses.current() if context is None or context.caller is None else context.caller.user_id
-
-        # One client, a user or before authentication an address, must not keep the database busy.
-        database = FairDatabase(backends.database, client, stack.metrics.requests_refused.labels("database"))
-        users, history = SqlUserStore(database), SqlHistoryStore(database)
-        backends = backends._replace(database=database, users=users, history=history)
-
-        last_revocation = await SqlRevocationStore(database).newest()  # before any token is cached
-        resources = Resources(stack, backends, recording, audit, limits, addresses, last_revocation)
-        resources.bootstrap_token = await bootstrap_token(settings, users, database)
-        stack.heartbeat(database, settings.compute_workers)
+        last_revocation = await SqlRevocationStore(backends.database).newest()  # before any token is cached
+        resources = Resources(stack, backends, recording, last_revocation)
+        resources.bootstrap_token = await bootstrap_token(settings, backends.users, backends.database)
+        stack.heartbeat(backends.database, settings.compute_workers)
         yield resources
