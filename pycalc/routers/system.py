@@ -49,7 +49,7 @@ class _WebPage:
             page = page.replace(f"<!-- {part} -->".encode(), (WEB / f"{part}.html").read_bytes().strip())
         # The page names the script of its language, which the browser then loads without waiting for another script.
         page = page.replace(b"/strings/en.js", f"/strings/{language}.js".encode())
-        return page.replace(b'"/web/', f'"/web/{_release()}/'.encode())
+        return page.replace(b'"/web/', f'"/web/{_assets()[0]}/'.encode())
 
     async def respond(self, request: Request) -> Response:
         language = preferred_language(conditions_of(request.scope).accept_language, _LANGUAGES)
@@ -57,10 +57,18 @@ class _WebPage:
 
 
 @cache
-def _release() -> str:
-    """Return a digest of the pages' files. The files' URLs contain it, so that browsers may keep the files for ever."""
-    files = (file for file in sorted(WEB.rglob("*")) if file.is_file())
-    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+def _assets() -> tuple[str, Mapping[str, Document]]:
+    """Return the digest of this release, and the pages' files by path. Only these are served, so no path leaves WEB.
+
+    The files' URLs contain the digest, so that browsers may keep the files for ever.
+    """
+    files = [file for file in sorted(WEB.rglob("*")) if file.is_file()]
+    digest = sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+    return digest, {
+        file.relative_to(WEB).as_posix(): Document(file.read_bytes, guess_type(file)[0] or "application/octet-stream")
+        for file in files
+        if not file.name.endswith(".d.ts")  # types are for those who write the pages
+    }
 
 
 _UNAVAILABLE = {
@@ -83,30 +91,18 @@ for _path, _page in {
     router.add_api_route(_path, _page.respond, include_in_schema=False)
 
 
-@cache
-def _assets() -> Mapping[str, Document]:
-    """Return the pages' files by path. Only these files are served, so no path can leave the folder.
-
-    Each file has a second path, which begins with the digest of this release, so that browsers may keep it for ever.
-    """
-    immutable, found = {"Cache-Control": "public, max-age=31536000, immutable"}, {}
-    for file in WEB.rglob("*"):
-        if file.is_file() and not file.name.endswith(".d.ts"):  # types are for those who write the pages
-            path, media_type = file.relative_to(WEB).as_posix(), guess_type(file)[0] or "application/octet-stream"
-            found[path] = Document(file.read_bytes, media_type)
-            found[f"{_release()}/{path}"] = Document(file.read_bytes, media_type, immutable)
-    return found
-
-
 @router.get("/web/{path:path}", include_in_schema=False)
 async def asset(request: Request, path: str) -> Response:
     """Return a file of the pages. Raises NotFound if there is no such file, and the errors of ``Document.respond``."""
-    assets = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
+    digest, files = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
     # During an upgrade, a page of another release may ask for files under the digest of that release.
-    document = assets.get(path) or assets.get(re.sub("^[0-9a-f]{16}/", "", path))
+    document = files.get(re.sub("^[0-9a-f]{16}/", "", path))
     if document is None:
         raise NotFound("There is no such file.")
-    return await document.respond(request)
+    response = await document.respond(request)
+    if path.startswith(f"{digest}/"):
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
 
 
 @router.get(
