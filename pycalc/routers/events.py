@@ -49,10 +49,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _encode(event: Event) -> bytes:
-    """Return the lines of a server-sent event. An event without an id becomes a comment, which clients ignore.
-
-    An event without data tells the client an id, which it sends as Last-Event-ID when it reconnects.
-    """
+    """Return the lines of a server-sent event: a comment without an id; without data, only a new Last-Event-ID."""
     if event is HEARTBEAT:
         return b": heartbeat\n\n"
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
