@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
 from pydantic_core import to_json
 from structlog import get_logger
 
 from pycalc import __version__
-from pycalc.mcp.endpoint import McpEndpoint
 from pycalc.mcp.router import router as mcp_router
 from pycalc.observability.logging import configure_logging
 from pycalc.resources.wiring import Resources, open_resources
@@ -35,16 +34,13 @@ class LifespanState(TypedDict):
     """The state that the application's lifespan adds to each request."""
 
     resources: Resources
-    mcp: McpEndpoint
 
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[LifespanState]:
     """Open the resources that the settings name, and close them at the end. Raises the errors of ``open_resources``."""
-    public_url = settings.oidc_redirect_url.removesuffix("/oidc/callback") if settings.oidc_issuer else None
-    endpoint = McpEndpoint(settings.mcp_inline_digits, public_url, settings.cors_origins)
-    async with open_resources(settings) as resources, aclosing(endpoint):
-        yield {"resources": resources, "mcp": endpoint}
+    async with open_resources(settings) as resources:
+        yield {"resources": resources}
 
 
 def create_app(settings: Settings, *, body_seconds: float = BODY_SECONDS) -> Application:

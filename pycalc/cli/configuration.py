@@ -10,10 +10,7 @@ from pycalc.settings import Settings, read_settings, unknown_settings
 
 
 def configure(*, warn: bool = True) -> Settings:
-    """Configure logging and return the settings. With ``warn``, warn of unknown settings on standard error.
-
-    Raises SystemExit for an invalid setting.
-    """
+    """Configure logging and return the settings; exit if one is invalid, and with ``warn``, warn of unknown ones."""
     try:
         settings = read_settings()
         warnings = unknown_settings() if warn else []

@@ -28,10 +28,7 @@ from pycalc.settings import sentence_of
 
 
 def migrate() -> None:
-    """Create the database's tables or upgrade them, and give the configured roles their rights on the tables.
-
-    Raises ValueError for invalid settings, and StoreUnavailable if the database can't be migrated now.
-    """
+    """Create the database's tables or upgrade them, and give the configured roles their rights on the tables."""
     settings = configure()
     written = (settings.database_api_role, api_role), (settings.database_consumer_role, consumer_role)
     roles = [parse(setting.get_secret_value()) for setting, parse in written if setting.get_secret_value()]
@@ -40,11 +37,9 @@ def migrate() -> None:
 
 
 def create_admin(username: str, email: str, password_file: Path | None) -> None:
-    """Create an admin with the password in the first line of a file.
+    """Create an admin with the password in the first line of a file, or else of standard input.
 
-    Without a file, the password is the first line of standard input. At a terminal, the user types it twice. Raises
-    ValueError for invalid input or a file that can't be read, and a PycalcError if the account can't be created, such
-    as Conflict for a name that is taken.
+    At a terminal, the user types the password twice.
     """
     settings = configure()
     try:
@@ -93,20 +88,16 @@ def _total(work: Callable[[Database], AsyncIterator[int]]) -> int:
 
 
 def prune(older_than: str) -> None:
-    """Delete the calculations that are older than an age such as 365d, and print their number.
-
-    Calculations with unpublished events or dead letters are kept. Raises ValueError for a malformed age.
-    """
+    """Delete the calculations older than an age such as 365d, except those with unpublished events or dead letters."""
     age = parse_age(older_than)
     deleted = _total(lambda database: prune_history(SqlHistoryStore(database), age))
     print(f"{deleted} calculations older than {older_than} were deleted")  # noqa: T201  # for the person at the console
 
 
 def republish() -> None:
-    """Put the lost events of the last 13 days back into the outbox, and print their number.
+    """Put events of the last 13 days that were not counted back into the outbox, unless they are dead letters.
 
-    An event is lost if it is neither in the usage totals, nor in the outbox, nor a dead letter. An older event might be
-    counted twice, because the database forgets the ids of counted events after 14 days.
+    An older event might be counted twice, because the database forgets the ids of counted events after 14 days.
     """
     added = _total(lambda database: republish_events(SqlOutboxStore(database)))
     print(f"{added} events of the last {AGE.days} days will be published again")  # noqa: T201  # for the person there

@@ -33,10 +33,7 @@ def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
 
 
 def show() -> None:
-    """Print each dead letter on a line, in ASCII: number, stage, time, event id, origin, reason and content.
-
-    A reason is cut after 200 characters, a content after 8,192 bytes.
-    """
+    """Print each dead letter on a line, in ASCII: number, stage, time, event id, origin, reason and content."""
 
     async def show_all(letters: DeadLetters) -> None:
         last = 0
@@ -52,13 +49,10 @@ def show() -> None:
 
 
 def requeue(number: int) -> None:
-    """Put the event of a dead letter back into the outbox, from which it is published again.
-
-    Raises NotFound if there is no such dead letter, or if the calculation of its event is no longer recorded.
-    """
+    """Put the event of a dead letter back into the outbox, if its calculation is still recorded."""
     _run(lambda letters: letters.requeue(number, COMMAND_LINE))
 
 
 def discard(number: int) -> None:
-    """Delete a dead letter; raises NotFound if there is none with this number."""
+    """Delete a dead letter."""
     _run(lambda letters: letters.discard(number, COMMAND_LINE))

@@ -26,9 +26,7 @@ def evaluate(
 ) -> None:
     """Print the value of ``expression``, or of the expression in the UTF-8 file ``file``; ``-`` is standard input.
 
-    The service at the URL ``server`` evaluates it; with None, this process does. Raises ValueError or InvalidInput for
-    invalid input. Raises ValueError for an unreadable file, a result that is too large, a missing package, and a failed
-    request to the service.
+    The service at the URL ``server`` evaluates it; with None, this process does.
     """
     if file is not None:
         try:
@@ -40,13 +38,6 @@ def evaluate(
         except UnicodeDecodeError as error:
             detail = f"{file} is not valid UTF-8 at byte {error.start + 1}: save it as UTF-8."
             raise ValueError(detail) from None
-    elif expression is not None and expression.lstrip().startswith("-f"):
-        try:
-            CALCULATIONS["evaluate"].parse({"expression": expression.strip()})
-        except InvalidInput as error:  # the user may have meant -fFILE
-            place = _place(problem.position for problem in error.problems)
-            advice = "To read the expression from a file, write -f and the file's name as two words."
-            raise ValueError(f"{place}{error} {advice}") from None
     if server is None:
         calculate("evaluate", expression=expression, precision=precision, base=base)
     else:
@@ -77,13 +68,7 @@ def _evaluate_at(server: str, expression: str, precision: str | None, base: str 
 
 
 def calculate(operation: str, **given: str | None) -> None:
-    """Print the result of an operation, or a requested summary of the result as a JSON object.
-
-    ``given`` maps the names of the operands and options to their texts.
-
-    Raises ValueError or InvalidInput for invalid input. Raises ValueError if the result has too many digits or needs
-    too much memory.
-    """
+    """Print the result of an operation, or a summary as a JSON object. ``given`` has the operands and options."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python would run a handler only after the arithmetic
     calculation = CALCULATIONS[operation]
     operands = tuple((given.pop(parameter.name) or "").strip() for parameter in calculation.parameters)

@@ -18,21 +18,8 @@ from typing import Any, NoReturn
 from pycalc import __version__
 from pycalc.errors import PycalcError
 
-_LONG_RUNNING = ("serve", "relay", "consume")
-_EVAL_OPTIONS = ("-h", "--base", "--file", "--help", "--precision", "--server")
-_FILE_OPTIONS = ("-f", "--f", "--fi", "--fil", "--file")
-_EVAL_FILE = re.compile(r"-f(?!\w*\s*\()")  # -fFILE, which looks like no call such as -fibonacci(10)
-_COMMANDS = (*_LONG_RUNNING, "eval", "mcp", "migrate", "admin", "history", "dead-letters")  # not operations
-
-
-def _settings_help() -> str:
-    from pycalc.settings import Settings
-
-    lines = ["settings (environment variables, or lines of .env):"]
-    for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True, validated_data={})
-        lines.append(f"  PYCALC_{name.upper():<22} {field.description} [{'' if default in ((), None) else default}]")
-    return "\n".join(lines)
+# A word that argparse has to read itself. Any other word that begins with - is an operand, such as -1/3.
+_OPTION = re.compile(r"-[fh]?|--[a-z-]+(=.*)?", re.DOTALL)
 
 
 def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.ArgumentParser:
@@ -42,57 +29,54 @@ def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.Argumen
     return command
 
 
-def _add_operations(commands: Any) -> None:
-    from pycalc.services.calculations.planning import takes_precision
-    from pycalc.services.operations import OPERATIONS
-    from pycalc.services.operations.base import Modular, Summarisable
+def _add_calculations(commands: Any) -> None:
+    """Add ``eval`` and a command for each operation."""
+    from pycalc.services.calculations.planning import options_with_meanings
+    from pycalc.services.operations import CALCULATIONS
 
-    for operation in OPERATIONS.values():
-        title = f"compute: {operation.title.lower()}"
-        command = _add(commands, operation.name, "evaluate:calculate", help=title, description=operation.description)
-        command.set_defaults(operation=operation.name)
-        for parameter in operation.parameters:
-            command.add_argument(parameter.name, help=parameter.description)
-        if isinstance(operation, Modular):
-            command.add_argument("--mod", metavar="M", help="the result modulo this whole number")
-        if isinstance(operation, Summarisable):
-            meaning = "summary: the number of digits, the first and the last ones, without the result"
-            command.add_argument("--view", choices=("full", "summary"), help=meaning)
-        if takes_precision(operation):
-            command.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational result")
-        if operation.numeric:
-            command.add_argument("--base", metavar="B", help="write an integer result in this base, from 2 to 36")
+    for operation in CALCULATIONS.values():
+        if operation.name == "evaluate":
+            meaning = "evaluate an expression, such as '3^(10^12) mod 10^20'"
+            command = _add(commands, "eval", "evaluate:evaluate", help=meaning)
+            source = command.add_mutually_exclusive_group(required=True)
+            source.add_argument("expression", nargs="?")
+            source.add_argument("-f", "--file", help="read the expression from a file; - is standard input")
+            meaning = "let the service at this URL evaluate it, with the API key in PYCALC_API_KEY; needs pycalc-client"
+            command.add_argument("--server", metavar="URL", help=meaning)
+        else:
+            meaning = f"compute: {operation.title.lower()}"
+            command = _add(
+                commands, operation.name, "evaluate:calculate", help=meaning, description=operation.description
+            )
+            command.set_defaults(operation=operation.name)
+            for parameter in operation.parameters:
+                command.add_argument(parameter.name, help=parameter.description)
+        for name, meaning in options_with_meanings(operation).items():
+            command.add_argument(f"--{name}", help=meaning)
 
 
-def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentParser:
-    """Return the parser of the command line, with ``epilog`` at the end of the help of ``serve``.
-
-    With ``with_operations``, there is a command for each operation too. This imports the arithmetic.
-    """
+def _parser(first: str) -> argparse.ArgumentParser:
+    """Return the parser of a command line with the first word ``first``, which decides what is imported for it."""
     parser = argparse.ArgumentParser(prog="pycalc", description="Exact arithmetic, over HTTP and here.")
     parser.add_argument("--version", action="version", version=f"pycalc {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    raw = argparse.RawDescriptionHelpFormatter
-    serve = _add(commands, "serve", "serve:serve", help="run the HTTP service", epilog=epilog, formatter_class=raw)
+    serve = _add(commands, "serve", "serve:serve", help="run the HTTP service")
     serve.add_argument("--listener", type=int, help=argparse.SUPPRESS)  # passed by the supervisor
+    if first == "serve":
+        from pycalc.settings import Settings
+
+        lines = ["settings (environment variables, or lines of .env):"]
+        for name, field in Settings.model_fields.items():
+            default = field.get_default(call_default_factory=True, validated_data={})
+            lines.append(
+                f"  PYCALC_{name.upper():<22} {field.description} [{'' if default in ((), None) else default}]"
+            )
+        serve.epilog, serve.formatter_class = "\n".join(lines), argparse.RawDescriptionHelpFormatter
     meaning = "publish recorded events, in a separate process (PostgreSQL with a broker)"
     _add(commands, "relay", "workers:relay", help=meaning)
     meaning = "add up events to usage totals, in a separate process (PostgreSQL with a broker)"
     _add(commands, "consume", "workers:consume", help=meaning)
-
-    meaning = "evaluate an expression, such as '3^(10^12) mod 10^20'"
-    evaluate = _add(commands, "eval", "evaluate:evaluate", help=meaning)
-    source = evaluate.add_mutually_exclusive_group(required=True)
-    source.add_argument("expression", nargs="?")
-    source.add_argument("-f", "--file", help="read the expression from a file; - is standard input")
-    evaluate.add_argument("--precision", metavar="DIGITS", help="significant digits of an irrational value")
-    evaluate.add_argument("--base", metavar="B", help="write an integer value in this base, from 2 to 36")
-    meaning = "let the service at this URL evaluate it, with the API key in PYCALC_API_KEY (needs pycalc-client)"
-    evaluate.add_argument("--server", metavar="URL", help=meaning)
-    if with_operations:
-        _add_operations(commands)
-
     meaning = "serve tools for language models (MCP) on standard input and output, without a server or an account"
     _add(commands, "mcp", "mcp:serve", help=meaning)
     _add(commands, "migrate", "database:migrate", help="create the database's tables or bring them up to date")
@@ -114,51 +98,26 @@ def _parser(epilog: str | None, *, with_operations: bool) -> argparse.ArgumentPa
     for name, meaning in (("requeue", "publish a dead letter's event again"), ("discard", "delete a dead letter")):
         act = _add(acts, name, f"dead_letters:{name}", help=meaning)
         act.add_argument("number", type=int, help="its number in the list")
+    if first not in commands.choices:
+        _add_calculations(commands)
     return parser
 
 
-def _with_file(words: Sequence[str]) -> list[str]:
-    """Return the words of ``eval`` with ``-f`` and its file joined, because the file's name may begin with ``-``."""
-    for index, word in enumerate(words[:-1]):
-        if word == "--":
-            break
-        if word in _FILE_OPTIONS:
-            name = words[index + 1]
-            file = f"./{name}" if name == "--" else name  # older versions of argparse drop a value that is --
-            return [*words[:index], f"--file={file}", *words[index + 2 :]]
-    return list(words)
-
-
-def _is_negative(command: str, word: str) -> bool:
-    """Return whether a word begins with - but is an expression (for ``eval``) or a number, rather than an option.
-
-    Return False for the abbreviated name of an option, and for ``-`` alone, which stands for standard input.
-    """
-    if command == "eval":
-        name = word.partition("=")[0]
-        option = _EVAL_FILE.match(word) or any(option.startswith(name) for option in _EVAL_OPTIONS)
-        return word.startswith("-") and not option
-    return word.startswith("-") and word[1:2] in set(".0123456789")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status. Print a PycalcError, OSError or ValueError on standard error.
+    """Run one command and return its exit status: 1 for a PycalcError, OSError or ValueError, which is printed.
 
-    Raises SystemExit for ``--help``, ``--version``, wrong usage and invalid settings. Raises BrokenPipeError if a
-    command that is not long-running writes to a pipe that its reader has closed.
+    Raises SystemExit for ``--help``, ``--version``, wrong usage and invalid settings.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["eval"]:
-        words = _with_file(words)
-    # argparse takes -1/3 for an option, so a space is put before such an expression or operand. All words after -- are
-    # operands; argparse would take the -- itself for the operand of a command.
-    end = words.index("--") if "--" in words else len(words)
-    words = [f" {word}" if _is_negative(words[0], word) else word for word in words[:end]] + [
-        f" {word}" if word.startswith("-") else word for word in words[end + 1 :]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # A space before an operand keeps argparse from taking it for an option. All words after -- are operands; argparse
+    # would take the -- itself for the operand of a command.
+    end = given.index("--") if "--" in given else len(given)
+    words = [
+        f" {word}" if word.startswith("-") and (place > end or not _OPTION.fullmatch(word)) else word
+        for place, word in enumerate(given)
+        if place != end
     ]
-    with_operations = not words or words[0] not in (*_COMMANDS, "--version")
-    parser = _parser(_settings_help() if "serve" in words else None, with_operations=with_operations)
-    chosen = vars(parser.parse_args(words))
+    chosen = vars(_parser("".join(given[:1])).parse_args(words))
     module, _, function = chosen.pop("run").partition(":")
     try:
         if module == "workers":
@@ -166,36 +125,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             block()  # before the imports, so that an early signal waits for its handler
         getattr(import_module(f"pycalc.cli.{module}"), function)(**chosen)
+        sys.stdout.flush()
     except (PycalcError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError) and words[0] not in _LONG_RUNNING:
-            raise  # the reader of the output has closed its end, which is not an error
+        if isinstance(error, BrokenPipeError) and module not in ("serve", "workers"):
+            return 0  # the reader of the output, such as ``head``, has enough
         sys.stderr.write(f"pycalc: {error}\n")
         return 1
     return 0
 
 
 def entry() -> NoReturn:
-    """Run the command in ``sys.argv``, and end the process with the command's exit status.
-
-    The status is 130 if SIGINT ends the command.
-    """
+    """Run the command in ``sys.argv``, and end the process with its exit status, or with 130 after SIGINT."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller: the empty stream also takes its descriptor
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
-    status = 0
     try:
         status = main()
-        sys.stdout.flush()
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # ``| head`` closes its end early, which is not an error
-            sys.stderr.write(f"pycalc: {error}\n")
-            status = 1
-        # Discard the unwritten output; the interpreter's flush at exit would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if sys.argv[1] in _LONG_RUNNING and sys.version_info < (3, 14):
-        # At exit, CPython before 3.14 ends daemon threads that return from native code. If that code is not C, such as
-        # the HTTP server's, the process aborts with status 134 instead of 0 (python/cpython issue 87135).
-        os._exit(status)
-    sys.exit(status)
+    # Skip the interpreter's shutdown, which writes to a broken output again. Before CPython 3.14 it also aborts the
+    # process if a daemon thread returns from native code that is not C, such as the HTTP server's (issue 87135).
+    os._exit(status)

@@ -12,10 +12,7 @@ from pycalc.settings import read_settings
 
 
 def serve() -> None:
-    """Serve the tools until SIGINT or the end of standard input.
-
-    Raises ValueError for an invalid setting or a missing package.
-    """
+    """Serve the tools until SIGINT or the end of standard input."""
     if find_spec("mcp") is None:
         raise ValueError("pycalc mcp needs the packages of the extra mcp: pip install '.[mcp]' in the repository")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once; the kernel then ends the worker processes

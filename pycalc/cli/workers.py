@@ -20,21 +20,14 @@ from pycalc.urls import authority
 
 
 def relay() -> None:
-    """Publish recorded events until SIGTERM or SIGINT. Then publish for at most 1.5 s more.
-
-    If this relay holds the lease for publishing, it then releases the lease, so that another relay takes over.
-
-    Raises StoreUnavailable for an SQLite database or one that can't be opened, StreamUnavailable if the stream is in
-    memory, ValueError for an invalid setting, and OSError if the port of the metrics is in use.
-    """
+    """Publish recorded events until SIGTERM or SIGINT, then for at most 1.5 s more, and release the lease."""
     uvloop.run(_run("relay", configure(), ResourceStack.relay))
 
 
 def consume() -> None:
     """Add events to the usage totals until SIGTERM or SIGINT. Then leave the consumer group.
 
-    Before leaving, finish the current batch of events. If the batch takes over 2 s more, cancel it; the stream delivers
-    it again later. Raises the errors of ``relay``.
+    Before that, finish the current batch in up to 2 s, or cancel it; the stream then delivers it again later.
     """
     uvloop.run(_run("consume", configure(), ResourceStack.consumer))
 

@@ -12,10 +12,7 @@ from pycalc.services.calculations.requests import batch_requests
 
 
 def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
-    """Return the requests in the arguments of the tool ``batch``, with an error in place of each invalid request.
-
-    Raises InvalidInput if the arguments are not a batch, or have a number that a JSON reader may have rounded.
-    """
+    """Return the requests in the arguments of ``batch``, with an error in place of an invalid one, or InvalidInput."""
     operations = arguments.get("operations")
     if isinstance(operations, list):
         operations = operations.copy()
@@ -26,10 +23,9 @@ def batch_of(arguments: Mapping[str, Any]) -> list[Request | PycalcError]:
 
 
 def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return the strings and integers in ``given`` as strings, without members that are null.
+    """Return the strings and integers in ``given``, the object at the JSON pointer ``at``, as strings, without nulls.
 
     Raises InvalidInput for other values, and for integers beyond ±(2^53 - 1), which a JSON reader may have rounded.
-    ``at`` is the JSON pointer to ``given``.
     """
     found = {}
     for name, value in given.items():
@@ -44,10 +40,7 @@ def literals(at: str, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
-    """Return the calculation's id, the start and the count in the arguments of the tool ``digits``.
-
-    The count is at most ``most``. Raises InvalidInput for a missing id, an invalid number or an unknown argument.
-    """
+    """Return id, start and count, at most ``most``, in the arguments of the tool ``digits``. Raises InvalidInput."""
     given = literals("", arguments)
     if unknown := given.keys() - {"id", "start", "count"}:
         name = min(unknown)
@@ -58,10 +51,7 @@ def range_of(arguments: Mapping[str, Any], most: int) -> tuple[str, int, int]:
 
 
 def whole(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return the whole number in an argument, or ``default`` if the argument is missing.
-
-    Raises InvalidInput unless the argument is a number from ``least`` to ``most``.
-    """
+    """Return a whole number in an argument, or ``default``. Raises InvalidInput outside ``least`` to ``most``."""
     text = given.get(name, str(default))
     if text.isascii() and text.isdigit() and len(text) <= 13 and least <= int(text) <= most:
         return int(text)

@@ -10,6 +10,7 @@ from pycalc.errors import FieldProblem, InvalidInput, PycalcError
 from pycalc.models.results import Facts
 from pycalc.services.calculations.planning import Request
 
+BACKEND = "pycalc.mcp.backend"  # the key of a request's backend in its ASGI scope
 # The tools besides the operations.
 BATCH, HISTORY, DIGITS = "batch", "history", "digits"
 SHORT = 40  # a result of so few characters is always sent whole, because its ends would be no shorter
@@ -45,7 +46,7 @@ class ToolBackend(Protocol):
     async def batch(
         self, requests: Sequence[Request | PycalcError], most_inline: int
     ) -> list[Calculated | PycalcError]:
-        """Calculate several requests and return their results in order. An error among the requests is returned as is.
+        """Return the results of several requests in order, and each given error as it is.
 
         An InlineBudget of ``most_inline`` characters decides which results are sent whole.
         """
@@ -54,10 +55,7 @@ class ToolBackend(Protocol):
         """Return up to ``count`` characters of an earlier result, from ``start``, which counts from 0."""
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a page of the recorded calculations that the caller may see.
-
-        The page is a HistoryPage without nulls, and with numbers as strings.
-        """
+        """Return a HistoryPage of the caller's calculations, without nulls and with numbers as strings."""
 
     def report(self, error: PycalcError) -> None:
         """Log an internal error, and write a refusal to the audit log. A backend without logs does nothing."""
@@ -70,10 +68,7 @@ class InlineBudget:
         self._left = most
 
     def takes(self, length: int) -> bool:
-        """Return whether a result of ``length`` characters is sent whole. If so, subtract them from the budget.
-
-        A result of up to SHORT characters is always sent whole, and nothing is subtracted.
-        """
+        """Return whether a result of ``length`` characters is sent whole, and subtract them if they are over SHORT."""
         if length <= SHORT:
             return True
         if length > self._left:
@@ -85,12 +80,7 @@ class InlineBudget:
 def part_of(text: bytes | mmap, start: int, count: int) -> DigitRange:
     """Return a range of a text. Raises InvalidInput unless ``start`` is within the text."""
     total = len(text)
-    require_within(start, total)
-    return DigitRange(text[start : start + count].decode(), start, total)
-
-
-def require_within(start: int, total: int) -> None:
-    """Raise InvalidInput unless ``start`` is within a text of ``total`` characters."""
     if start >= total:
         detail = f"start must be below {total:,}, the number of characters of the result."
         raise InvalidInput.of(FieldProblem("/start", detail))
+    return DigitRange(text[start : start + count].decode(), start, total)

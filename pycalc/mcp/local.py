@@ -14,9 +14,8 @@ from pycalc.services.calculations.planning import Request, is_short, make_plan, 
 from pycalc.services.calculations.requests import NO_DIGITS
 from pycalc.services.compute.computer import Computer
 
-# The tool ``digits`` can read the results of the latest requests: at most 1,000 requests, with at most 64 Mi characters
-# of operands together.
-_KEPT_REQUESTS, _KEPT_CHARACTERS = 1_000, 64 * 1024 * 1024
+# The tool ``digits`` reads the latest results: at most 1,000, and 64 MiB together; the last one in any case.
+_MOST_KEPT, _KEPT_BYTES = 1_000, 64 * 1024 * 1024
 _USER = Principal(bytes(16), "", Role.USER, bytes(16), float("inf"))
 
 
@@ -27,20 +26,24 @@ class LocalBackend:
         self._computer = computer
         self._max_digits = max_digits
         self._ids = IdSource()
-        self._requests: dict[str, Request] = {}
-        self._characters = 0
-        self._latest: Calculated | None = None  # its digits are likely to be read
+        self._kept: dict[str, Calculated] = {}
+        self._kept_bytes = 0
 
     async def offers(self) -> Callable[[str], bool]:
         return HISTORY.__ne__
 
     async def calculate(self, request: Request, most_inline: int) -> Calculated:
-        identity = text_of_id(self._ids.next())
-        self._latest = found = await self._compute(identity, request, most_inline)
-        self._requests[identity] = request
-        self._characters += _length(request)
-        while len(self._requests) > _KEPT_REQUESTS or self._characters > _KEPT_CHARACTERS:
-            self._characters -= _length(self._requests.pop(next(iter(self._requests))))
+        if is_short(*request):
+            plan = make_plan(self._max_digits, *request)
+        else:
+            plan = await self._computer.call(_USER, make_plan, self._max_digits, *request)
+        text, facts = await self._computer.compute(plan, _USER)
+        require_size(plan, facts, self._max_digits)
+        found = Calculated(text_of_id(self._ids.next()), text, facts, whole=len(text) <= most_inline)
+        self._kept[found.id] = found
+        self._kept_bytes += len(text)
+        while len(self._kept) > 1 and (len(self._kept) > _MOST_KEPT or self._kept_bytes > _KEPT_BYTES):
+            self._kept_bytes -= len(self._kept.pop(next(iter(self._kept))).text)
         return found
 
     async def batch(
@@ -61,22 +64,12 @@ class LocalBackend:
         return answers
 
     async def digits(self, calculation_id: str, start: int, count: int) -> DigitRange:
-        """Return digits of a result. Only the result that was computed last is kept; any other is computed again.
-
-        Raises NotFound for a summary, and for an id that is not among the latest 1,000 of this process, or fewer if
-        their operands are long. Raises InvalidInput unless ``start`` is within the result, and the errors of a
-        computation.
-        """
-        calculation_id = calculation_id.lower()
-        request = self._requests.get(calculation_id)
-        if request is None:
-            kept = f"only the last {_KEPT_REQUESTS:,} of this process are kept, or fewer if their operands are long"
-            raise NotFound(f"There is no such calculation: {kept}.")
-        if request[2].summary:
+        """Return digits of a kept result. Raises NotFound for another id and for a summary, and InvalidInput."""
+        found = self._kept.get(calculation_id.lower())
+        if found is None:
+            raise NotFound("There is no such calculation, or its result is no longer kept: calculate it again.")
+        if not found.text:
             raise NotFound(NO_DIGITS)
-        found = self._latest
-        if found is None or found.id != calculation_id:
-            self._latest = found = await self._compute(calculation_id, request, 0)
         return part_of(found.text, start, count)
 
     async def history(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,18 +78,3 @@ class LocalBackend:
 
     def report(self, error: PycalcError) -> None:
         pass
-
-    async def _compute(self, identity: str, request: Request, most_inline: int) -> Calculated:
-        if is_short(*request):
-            plan = make_plan(self._max_digits, *request)
-        else:
-            plan = await self._computer.call(_USER, make_plan, self._max_digits, *request)
-        text, facts = await self._computer.compute(plan, _USER)
-        require_size(plan, facts, self._max_digits)
-        return Calculated(identity, text, facts, whole=len(text) <= most_inline)
-
-
-def _length(request: Request) -> int:
-    """Return the number of characters of a request's operands and modulus."""
-    _, literals, options = request
-    return sum(map(len, literals)) + len(options.modulus or "")

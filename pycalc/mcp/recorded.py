@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,16 +14,7 @@ from structlog import get_logger
 
 from pycalc.errors import PycalcError
 from pycalc.mcp.arguments import literals, whole
-from pycalc.mcp.backend import (
-    DIGITS,
-    HISTORY,
-    MOST_ITEMS,
-    Calculated,
-    DigitRange,
-    InlineBudget,
-    part_of,
-    require_within,
-)
+from pycalc.mcp.backend import DIGITS, HISTORY, MOST_ITEMS, Calculated, DigitRange, InlineBudget, part_of
 from pycalc.models.auth import Principal
 from pycalc.models.results import Result
 from pycalc.models.scopes import KeyScope
@@ -40,7 +30,7 @@ from pycalc.services.calculations.calculator import Answer
 from pycalc.services.calculations.planning import Request
 from pycalc.services.calculations.requests import recorded_request
 from pycalc.services.history.reader import HistorySelection
-from pycalc.services.limits.concurrency import UNCOUNTED_BYTES, ConcurrencyLimit
+from pycalc.services.limits.concurrency import UNCOUNTED_BYTES
 
 _DEFAULT_ITEMS = 10
 _COPIES = 2  # an answer has each result twice: in an object, and in the same object as JSON text
@@ -48,37 +38,12 @@ _COPIES = 2  # an answer has each result twice: in an object, and in the same ob
 _log = get_logger(__name__)
 
 
-class AnswerMemory:
-    """Memory that is reserved for one request's message and answer, within the limit on the memory of all responses."""
-
-    def __init__(self, limit: ConcurrencyLimit, user_id: bytes) -> None:
-        self._limit = limit
-        self._user_id = user_id
-        self._slots = ExitStack()
-        self._closed = False
-
-    def reserve(self, size: int) -> None:
-        """Reserve ``size`` more bytes. Raises Overloaded if they are not free, and CancelledError after ``close``."""
-        if self._closed:  # the client has gone, but the SDK cancels the tool some iterations of the event loop later
-            raise asyncio.CancelledError
-        self._slots.enter_context(self._limit.acquire(self._user_id, size))
-
-    def close(self) -> None:
-        """Release the memory. Closing again does nothing."""
-        self._closed = True
-        self._slots.close()
-
-
 class RecordedBackend(NamedTuple):
-    """The backend of one HTTP request, which calculates for the request's caller.
-
-    Its methods reserve memory for a long answer in ``memory``, before they record or charge anything. Close ``memory``
-    when the answer is sent, or the client has gone.
-    """
+    """The backend of one HTTP request. It reserves memory for a long answer before it records or charges anything."""
 
     scope: Scope
     caller: Principal
-    memory: AnswerMemory
+    memory: ExitStack  # releases the memory of the message and its answer
 
     async def offers(self) -> Callable[[str], bool]:
         resources = resources_of(self.scope)
@@ -97,7 +62,8 @@ class RecordedBackend(NamedTuple):
         with ExitStack() as reserved:
             await self._begin(KeyScope.CALCULATE, reserved)
             plan = await plan_of(self.scope, self.caller, request, None)
-            self._reserve(plan.digits, reserved)
+            if plan.digits > UNCOUNTED_BYTES:
+                self.reserve(plan.digits, reserved)
             calculator = resources_of(self.scope).calculator
             return _calculated(await calculator.calculate(self.caller, plan, began, measure=measure))
 
@@ -114,7 +80,7 @@ class RecordedBackend(NamedTuple):
         resources = resources_of(self.scope)
         require_right(self.caller, KeyScope.CALCULATE)
         resources.batches.slots.require_free(1)
-        self.memory.reserve(BATCH_ITEM_BYTES * len(requests))
+        self.reserve(BATCH_ITEM_BYTES * len(requests), self.memory)
         with ExitStack() as reserved:
             await spend(self.scope, self.caller, resources, len(requests))
             answers = await resources.batches.calculate(self.caller, requests, reserved, measure=measure)
@@ -124,8 +90,7 @@ class RecordedBackend(NamedTuple):
         """Return digits of a recorded calculation: stored, cached, or computed again. Nothing is recorded."""
 
         def measure(result: Result) -> int:
-            require_within(start, len(result.text))
-            return self._reserve_for_answer(min(count, len(result.text) - start))
+            return self._reserve_for_answer(len(part_of(result.text, start, count).text))
 
         require_right(self.caller, KeyScope.HISTORY_READ)
         row = await resources_of(self.scope).history.one(self.caller, id_in_path(calculation_id, "calculation"))
@@ -133,7 +98,8 @@ class RecordedBackend(NamedTuple):
         with ExitStack() as reserved:
             await self._begin(KeyScope.HISTORY_READ, reserved)
             pending = await recorded_answer(self.scope, self.caller, row, asked, None)
-            self._reserve(pending.digits, reserved)
+            if pending.digits > UNCOUNTED_BYTES:
+                self.reserve(pending.digits, reserved)
             found = await pending.calculate(unchanged=False, measure=measure)
             return part_of(found.result.text, start, count)
 
@@ -148,13 +114,21 @@ class RecordedBackend(NamedTuple):
         except ValidationError as error:
             raise invalid_input({**each, "loc": ("argument", *each["loc"])} for each in error.errors()) from None
         wanted = HistorySelection(query.cursor, query.operation, query.since, query.until, query.user)
-        self.memory.reserve(query.limit * ROW_BYTES)
+        self.reserve(query.limit * ROW_BYTES, self.memory)
         text, _ = await resources.history.page(self.caller, wanted, query.limit)
-        found: dict[str, Any] = json.loads(text, parse_int=str, parse_float=str, object_hook=_without_nulls)
+
+        def without_nulls(members: dict[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in members.items() if value is not None}
+
+        found: dict[str, Any] = json.loads(text, parse_int=str, parse_float=str, object_hook=without_nulls)
         for item in found["items"]:
             if not isinstance(item.get("result", ""), str):  # a list, an object or a boolean
                 item["result"] = json.dumps(item["result"])
         return found
+
+    def reserve(self, size: int, reserved: ExitStack) -> None:
+        """Reserve ``size`` bytes of response memory until ``reserved`` is closed. Raises Overloaded without memory."""
+        reserved.enter_context(resources_of(self.scope).response_memory.acquire(self.caller.user_id, size))
 
     def report(self, error: PycalcError) -> None:
         """Write a refusal to the audit log, as for HTTP requests, and log an internal error."""
@@ -175,20 +149,11 @@ class RecordedBackend(NamedTuple):
     def _reserve_for_answer(self, sent: int, most_uncounted: int = UNCOUNTED_BYTES) -> int:
         """Reserve memory for the ``sent`` characters of a result in the answer, if many, and return ``sent``."""
         if _COPIES * sent > most_uncounted:
-            self.memory.reserve(_COPIES * sent)
+            self.reserve(_COPIES * sent, self.memory)
         return sent
-
-    def _reserve(self, digits: int, reserved: ExitStack) -> None:
-        if digits > UNCOUNTED_BYTES:
-            memory = resources_of(self.scope).response_memory
-            reserved.enter_context(memory.acquire(self.caller.user_id, digits))
 
 
 def _calculated(answer: Answer) -> Calculated:
     """Return an Answer as a Calculated, which is sent whole only if the caller's quota was charged for all digits."""
     text = answer.result.text
     return Calculated(answer.id, text, answer.result.facts, whole=answer.charged == len(text))
-
-
-def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}

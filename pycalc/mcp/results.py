@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
@@ -22,13 +21,9 @@ def answer(structured: dict[str, Any], *links: ContentBlock) -> CallToolResult:
 
 
 def calculated(found: Calculated, most_inline: int) -> CallToolResult:
-    """Return a calculation as the result of a tool.
-
-    If the text is too long to be sent whole, the result has the first and last digits, and a link to the first
-    ``most_inline`` characters.
-    """
+    """Return a calculation as the result of a tool, with a link to its first characters if it is not sent whole."""
     if found.whole:
-        return answer(_described(found))
+        return answer(described(found))
     link = ResourceLink(
         type="resource_link",
         uri=f"pycalc://calculations/{found.id}/digits?start=0&count={most_inline}",
@@ -37,18 +32,7 @@ def calculated(found: Calculated, most_inline: int) -> CallToolResult:
         mime_type="text/plain",
         size=len(found.text),
     )
-    return answer(_described(found), link)
-
-
-def batch_answered(answers: Sequence[Calculated | PycalcError]) -> CallToolResult:
-    """Return the results and errors of a batch as the result of a tool."""
-    results = [{"error": sentence_of(each)} if isinstance(each, PycalcError) else _described(each) for each in answers]
-    return answer({"results": results})
-
-
-def failed(error: PycalcError) -> CallToolResult:
-    """Return the error of a tool, in sentences from which a model can correct its call."""
-    return CallToolResult(content=[TextContent(type="text", text=sentence_of(error))], is_error=True)
+    return answer(described(found), link)
 
 
 def sentence_of(error: PycalcError) -> str:
@@ -73,13 +57,15 @@ def sentence_of(error: PycalcError) -> str:
     return " ".join(sentences)
 
 
-def _described(found: Calculated) -> dict[str, Any]:
-    facts = found.facts
-    described: dict[str, Any] = {"id": found.id}
+def described(found: Calculated | PycalcError) -> dict[str, Any]:
+    """Return a calculation or an error as an object. A result that is not sent whole has its first and last digits."""
+    if isinstance(found, PycalcError):
+        return {"error": sentence_of(found)}
+    facts, member = found.facts, {"id": found.id}
     if found.whole and len(found.text) > 0:
-        described["result"] = found.text[:].decode()
+        member["result"] = found.text[:].decode()
     else:  # a summary, or a text that is too long to be sent whole
-        described |= {"leading": facts.leading, "trailing": facts.trailing}
+        member |= {"leading": facts.leading, "trailing": facts.trailing}
         if facts.sha256 is not None:
-            described["sha256"] = facts.sha256.hex()
-    return {**described, "digits": facts.digits, "exact": facts.exact}
+            member["sha256"] = facts.sha256.hex()
+    return {**member, "digits": facts.digits, "exact": facts.exact}

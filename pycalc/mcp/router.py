@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
+from contextlib import ExitStack
+from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,13 +15,14 @@ from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from pycalc.errors import Forbidden, NotFound, Unauthorized
-from pycalc.mcp.endpoint import BACKEND, McpEndpoint
-from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
+from pycalc.mcp.backend import BACKEND
+from pycalc.mcp.recorded import RecordedBackend
 from pycalc.models.auth import Principal
 from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
+from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import max_body, while_connected
-from pycalc.routers.http.deps import AnyCallerDep, resources_of
+from pycalc.routers.http.deps import AnyCallerDep, ResourcesDep, resources_of
 from pycalc.routers.http.headers import rate_limit_fields
 from pycalc.routers.http.inputs import UNKNOWN_ORIGIN, StrictRoute
 from pycalc.routers.http.problems import response_to
@@ -31,9 +35,16 @@ _MAX_BODY = UNCOUNTED_BYTES  # 1,000 short operations; longer operands go to POS
 _PARSED_BYTES = 32  # memory for each byte of a message: the SDK parses and copies lists of thousands of empty lists
 
 
-def _endpoint_of(request: Request) -> McpEndpoint:
-    endpoint: McpEndpoint = request.scope["state"]["mcp"]
-    return endpoint
+def _public_url(resources: Resources) -> str | None:
+    """Return the service's URL, which is known where there is an identity provider."""
+    provider = resources.provider_sign_in
+    return None if provider is None else provider.redirect_url.removesuffix("/oidc/callback")
+
+
+@cache
+def _sdk() -> Any:
+    """Import the SDK, which takes 0.6 s, and return the module ``server``."""
+    return import_module("pycalc.mcp.server")
 
 
 class _McpRoute(StrictRoute):
@@ -44,20 +55,19 @@ class _McpRoute(StrictRoute):
         handle = super().get_route_handler()
 
         async def handle_mcp(request: Request) -> Response:
-            endpoint = _endpoint_of(request)
-            endpoint.require_installed()
+            if not _sdk.cache_info().currsize and find_spec("mcp") is None:
+                detail = "This server has no MCP endpoint: its operator can install the extra pycalc-service[mcp]."
+                raise NotFound(detail)
             # The protocol requires this check against DNS rebinding. After a rebinding, Host and Origin are both the
             # attacker's, so an Origin that equals Host is not allowed either.
-            origin = request.headers.get("origin")
-            if origin is not None and origin not in endpoint.origins:
+            if "origin" in request.headers and not context_of(request.scope).origin_allowed:
                 raise Forbidden(UNKNOWN_ORIGIN)
             try:
                 return await handle(request)
             except Unauthorized as error:
-                response = await response_to(request, error)
-                if endpoint.public_url is not None:  # RFC 9728 section 5.1
-                    where = f'resource_metadata="{endpoint.public_url}{METADATA}{PATH}"'
-                    response.headers["WWW-Authenticate"] += f", {where}"
+                response, url = await response_to(request, error), _public_url(resources_of(request.scope))
+                if url is not None:  # RFC 9728 section 5.1
+                    response.headers["WWW-Authenticate"] += f', resource_metadata="{url}{METADATA}{PATH}"'
                 return response
 
         return handle_mcp
@@ -66,7 +76,7 @@ class _McpRoute(StrictRoute):
 @max_body(_MAX_BODY)
 async def mcp(request: Request, caller: AnyCallerDep) -> Response:
     """Answer one message of the Model Context Protocol (streamable HTTP, without sessions)."""
-    return DeferredResponse(partial(_answer, _endpoint_of(request), caller, await request.body()))
+    return DeferredResponse(partial(_answer, caller, await request.body()))
 
 
 # OpenAPI does not describe the protocol's messages; the message tools/list describes the tools.
@@ -76,12 +86,10 @@ router.add_api_route(PATH, mcp, methods=["POST"], route_class_override=_McpRoute
 
 @router.get(METADATA)
 @router.get(METADATA + PATH)
-async def protected_resource(request: Request) -> Response:
-    """Return the endpoint's metadata as a protected resource (RFC 9728). Raises NotFound without a public URL.
-
-    No authorization server is named, because the service accepts only its own tokens and keys.
-    """
-    url = _endpoint_of(request).public_url
+async def protected_resource(resources: ResourcesDep) -> Response:
+    """Return the endpoint's metadata as a protected resource (RFC 9728). Raises NotFound without a public URL."""
+    # No authorization server is named, because the service accepts only its own tokens and keys.
+    url = _public_url(resources)
     if url is None:
         raise NotFound("There is no such path.")
     return JSONResponse(
@@ -95,15 +103,8 @@ async def protected_resource(request: Request) -> Response:
     )
 
 
-async def _answer(
-    endpoint: McpEndpoint, caller: Principal, body: bytes, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Let the SDK answer a message. If the client disconnects, stop the work.
-
-    Raises ClientGone if the client disconnects, Overloaded without memory for the message, and Unavailable if the SDK
-    does not start.
-    """
-    memory = AnswerMemory(resources_of(scope).response_memory, caller.user_id)
+async def _answer(caller: Principal, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    """Let the SDK answer a message. Raises Overloaded without memory, and ClientGone, which stops the work."""
     unread = [body]
 
     async def receive_body() -> Message:
@@ -111,17 +112,20 @@ async def _answer(
             await asyncio.get_running_loop().create_future()  # ``while_connected`` learns of a disconnect
         return {"type": "http.request", "body": unread.pop(), "more_body": False}
 
-    async def send_with_limits(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            fields = rate_limit_fields(context_of(scope).limits)
-            message = {**message, "headers": [*message["headers"], *fields]}
-        else:
-            memory.close()  # ``send`` counts the body itself
-        await send(message)
+    async def answer() -> None:
+        with ExitStack() as memory:
 
-    memory.reserve(_PARSED_BYTES * len(body))
-    scope[BACKEND] = RecordedBackend(scope, caller, memory)
-    try:
-        await while_connected(receive, endpoint.handle(scope, receive_body, send_with_limits))
-    finally:
-        memory.close()
+            async def send_with_limits(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    fields = rate_limit_fields(context_of(scope).limits)
+                    message = {**message, "headers": [*message["headers"], *fields]}
+                else:
+                    memory.close()  # ``send`` counts the body itself
+                await send(message)
+
+            backend = scope[BACKEND] = RecordedBackend(scope, caller, memory)
+            backend.reserve(_PARSED_BYTES * len(body), memory)
+            server = _sdk() if _sdk.cache_info().currsize else await asyncio.to_thread(_sdk)
+            await server.answer_http(resources_of(scope).mcp_inline_digits, scope, receive_body, send_with_limits)
+
+    await while_connected(receive, answer())

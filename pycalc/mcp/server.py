@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from mcp import MCPError, types
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.types import Receive, Scope, Send
 from structlog import get_logger
 
 from pycalc import __version__
 from pycalc.errors import PycalcError
 from pycalc.mcp.arguments import batch_of, literals, range_of
-from pycalc.mcp.backend import BATCH, DIGITS, HISTORY, ToolBackend
-from pycalc.mcp.endpoint import BACKEND
-from pycalc.mcp.results import answer, batch_answered, calculated, failed, sentence_of
+from pycalc.mcp.backend import BACKEND, BATCH, DIGITS, HISTORY, ToolBackend
+from pycalc.mcp.results import answer, calculated, described, sentence_of
 from pycalc.mcp.tools import INSTRUCTIONS, make_tools
 from pycalc.services.calculations.requests import named_request
 
@@ -42,10 +43,7 @@ class ToolServer:
     """The handlers of the protocol's requests."""
 
     def __init__(self, backend_of: Callable[[_Context], ToolBackend], most_inline: int) -> None:
-        """Execute each tool call by methods of the ToolBackend that ``backend_of`` returns for the call.
-
-        An answer has up to ``most_inline`` digits of a result.
-        """
+        """Let the ToolBackend of each call execute it. An answer has up to ``most_inline`` digits of a result."""
         self._backend_of = backend_of
         self._most_inline = most_inline
         self._tools = make_tools(most_inline)
@@ -78,7 +76,8 @@ class ToolServer:
         backend, arguments, most = self._backend_of(context), params.arguments or {}, self._most_inline
         try:
             if params.name == BATCH:
-                return batch_answered(await backend.batch(batch_of(arguments), most))
+                found = await backend.batch(batch_of(arguments), most)
+                return answer({"results": [described(each) for each in found]})
             if params.name == DIGITS:
                 return answer((await backend.digits(*range_of(arguments, most)))._asdict())
             if params.name == HISTORY:
@@ -87,10 +86,11 @@ class ToolServer:
             return calculated(await backend.calculate(request, most), most)
         except PycalcError as error:
             backend.report(error)
-            return failed(error)
+            sentence = sentence_of(error)
         except Exception as error:  # the SDK would send the exception's text to the client
             _log.error("unexpected error", tool=params.name, exc_info=error)
-            return failed(PycalcError("unexpected"))
+            sentence = sentence_of(PycalcError("unexpected"))
+        return types.CallToolResult(content=[types.TextContent(type="text", text=sentence)], is_error=True)
 
     async def _list_resources(self, _context: _Context, _page: _Page) -> types.ListResourcesResult:
         return types.ListResourcesResult(resources=[])  # there may be millions; each calculation links its own result
@@ -112,22 +112,29 @@ class ToolServer:
         return types.ReadResourceResult(contents=[content])
 
 
-def session_manager(most_inline: int) -> StreamableHTTPSessionManager:
-    """Return the SDK's handler of HTTP requests, without sessions and with answers in JSON.
-
-    The backend of a request is in its ASGI scope, under the key BACKEND.
-    """
+@cache
+def _http_server(most_inline: int) -> Server[Any]:
     logging.getLogger("mcp").setLevel(logging.WARNING)  # it logs the end of every request
     server = ToolServer(lambda context: context.request.scope[BACKEND], most_inline).server  # type: ignore[union-attr]
     server.middleware.clear()  # it records spans, but the request already has one
-    return StreamableHTTPSessionManager(server, json_response=True, stateless=True)
+    return server
+
+
+async def answer_http(most_inline: int, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one HTTP request in JSON, without a session. Its scope must have a ToolBackend under the key BACKEND.
+
+    When this returns or is cancelled, all its tasks have ended. Raises the errors of ``send``.
+    """
+    manager = StreamableHTTPSessionManager(_http_server(most_inline), json_response=True, stateless=True)
+    try:
+        async with manager.run():
+            await manager.handle_request(scope, receive, send)
+    except ExceptionGroup as errors:  # of the manager's task group
+        raise errors.exceptions[0] from None
 
 
 async def serve_stdio(backend: ToolBackend, most_inline: int) -> None:
-    """Answer the protocol's messages on standard input until it ends. ``backend`` executes the tool calls.
-
-    An answer has up to ``most_inline`` digits of a result.
-    """
+    """Answer the protocol's messages on standard input until it ends. ``backend`` executes the tool calls."""
     server = ToolServer(lambda _context: backend, most_inline).server
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())

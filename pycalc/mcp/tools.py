@@ -8,10 +8,9 @@ from mcp.types import Tool, ToolAnnotations
 
 from pycalc.mcp.backend import BATCH, DIGITS, HISTORY, MOST_ITEMS
 from pycalc.models.math import MAX_BATCH
-from pycalc.services.calculations.planning import DEFAULT_PRECISION, MAX_PRECISION, takes_precision
+from pycalc.services.calculations.planning import options_with_meanings
 from pycalc.services.operations import CALCULATIONS, OPERATIONS
-from pycalc.services.operations.base import Calculable, Modular, Summarisable
-from pycalc.services.operations.radix import LARGEST, SMALLEST
+from pycalc.services.operations.base import Calculable
 
 INSTRUCTIONS = (
     "Exact arithmetic with integers and fractions of any size. Use it for every calculation whose digits matter; "
@@ -67,19 +66,8 @@ def _calculation(operation: Calculable[Any], description: str) -> Tool:
         parameter.name: {"type": "string", "description": parameter.description, "examples": [parameter.example]}
         for parameter in operation.parameters
     }
-    if isinstance(operation, Modular):
-        meaning = "return the result modulo this whole number, for operands whose result could not be written out"
-        given["mod"] = {"type": "string", "description": meaning}
-    if isinstance(operation, Summarisable):
-        meaning = "summary: only the number of digits and both ends, without computing the value"
-        given["view"] = {"type": "string", "enum": ["full", "summary"], "description": meaning}
-    if takes_precision(operation):
-        default = f" (default {DEFAULT_PRECISION})" if operation.default_precision else ""
-        meaning = f"significant digits of an irrational result, 1 to {MAX_PRECISION:,}{default}"
-        given["precision"] = {"type": "string", "description": meaning}
-    if operation.numeric:
-        meaning = f"write an integer result in this base, {SMALLEST} to {LARGEST}"
-        given["base"] = {"type": "string", "description": meaning}
+    for name, meaning in options_with_meanings(operation).items():
+        given[name] = {"type": "string", "description": meaning}
     operands = _object(given, *(parameter.name for parameter in operation.parameters))
     output = _object(_RESULT, "id", "digits", "exact")
     return _tool(operation.name, operation.title, description, operands, output)

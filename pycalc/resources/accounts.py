@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.totp import SqlTotpStore
 from pycalc.db.users import SqlUserStore
-from pycalc.models.auth import Principal
 from pycalc.models.formats import parse_age
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
@@ -47,91 +45,73 @@ from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.signing_key_file import SigningKeyFile, read_keys
 from pycalc.services.accounts.token_cache import TokenCache
 from pycalc.services.accounts.totp import SecretCipher, Totp
+from pycalc.services.history.retention import Retention
 from pycalc.settings import Settings
 
 
-@dataclass
 class AccountServices:
     """The services that identify callers and manage accounts."""
 
-    authenticator: Authenticator
-    accounts: Accounts
-    keys: ApiKeys
-    totp: Totp
-    provider_sign_in: ProviderSignIn | None  # None without an identity provider
-    password_resets: PasswordResets
-    bootstrap_token: str | None  # a new token to show on the console, or None
-    etag_key: bytes  # the HMAC key of results' ETags; the same on all instances
+    def __init__(
+        self,
+        stack: ResourceStack,
+        backends: Backends,
+        audit: AuditLog,
+        limits: LimitPolicy,
+        retention: Retention,
+        last_revocation: int,
+    ) -> None:
+        """Create the services. The token cache will evict what is revoked after the number ``last_revocation``.
 
-
-async def open_account_services(
-    stack: ResourceStack,
-    backends: Backends,
-    audit: AuditLog,
-    limits: LimitPolicy,
-    identified: Callable[[Principal], None],
-    on_deleted: Callable[[DeletedAccount], None],
-) -> AccountServices:
-    """Open the account services of a server. ``limits`` determines each caller's limits.
-
-    ``identified`` is called with each caller whose credentials are looked up in the database. ``on_deleted`` is called
-    for a deleted account whose history is to be erased or made anonymous.
-
-    Raises ValueError for keys that can't be used, OSError if a file in the data folder can't be used, and
-    StoreUnavailable if the database does not answer.
-    """
-    settings, metrics, shared = stack.settings, stack.metrics, backends.shared
-    users, database, ids = backends.users, backends.database, backends.ids
-    passwords = stack.closing(_hasher(settings, metrics))
-    bootstrap_token = await _bootstrap_token(settings, users, database)
-    key_file = _signing_key_file(settings)
-    secrets = _signing_keys(settings, key_file)
-    tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
-    token_cache = TokenCache(metrics, shared.revocations.publish) if shared else TokenCache(metrics)
-    revocations = SqlRevocationStore(database)
-    last_seen = await revocations.newest()  # the cache is empty, so earlier revocations do not concern it
-    watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_seen))
-    if shared is not None:
-        shared.revocations.listen(watcher.poll_now)
-    keys = ApiKeys(SqlKeyStore(database, backends.unshared), token_cache, ids, metrics, audit)
-    stack.closing(KeyUseWriter(keys.uses))
-    sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit)
-    cipher = SecretCipher(_password_keys(settings))
-    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache, audit)
-    authenticator = Authenticator(
-        users,
-        sessions,
-        keys,
-        passwords,
-        token_cache,
-        totp,
-        limits,
-        identified,
-        admins_need_totp=settings.admin_totp == "required",
-        passwords_allowed=settings.password_login,
-    )
-    provider_sign_in = None
-    if settings.oidc_issuer:
-        secret = settings.oidc_client_secret.get_secret_value()
-        client = ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
-        provider = stack.closing(Provider(client, metrics))
-        claims = ClaimRules(_requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim))
-        provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
-    if key_file is not None:
-        stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    accounts = Accounts(users, keys, passwords, token_cache, ids, audit, _policy(settings, on_deleted))
-    resets = PasswordResets(SqlPasswordResetStore(database), accounts, passwords, token_cache, audit)
-    etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
-    return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, resets, bootstrap_token, etag_key)
+        Raises ValueError for keys that can't be used, and OSError if a file in the data folder can't be used.
+        """
+        settings, metrics, shared = stack.settings, stack.metrics, backends.shared
+        users, database, ids = backends.users, backends.database, backends.ids
+        passwords = stack.closing(_hasher(settings, metrics))
+        secrets, key_file = _signing_keys(settings)
+        tokens = TokenSigner(secrets, ids, settings.access_token_seconds)
+        token_cache = TokenCache(metrics, shared.revocations.publish) if shared else TokenCache(metrics)
+        revocations = SqlRevocationStore(database)
+        watcher = stack.closing(RevocationWatcher(revocations, token_cache, metrics, last_seen=last_revocation))
+        if shared is not None:
+            shared.revocations.listen(watcher.poll_now)
+        self.keys = ApiKeys(SqlKeyStore(database, backends.unshared), token_cache, ids, metrics, audit)
+        stack.closing(KeyUseWriter(self.keys.uses))
+        sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit)
+        password_keys = _password_keys(settings)
+        self.totp = Totp(SqlTotpStore(database), users, passwords, SecretCipher(password_keys), token_cache, audit)
+        self.authenticator = Authenticator(
+            users,
+            sessions,
+            self.keys,
+            passwords,
+            token_cache,
+            self.totp,
+            limits,
+            lambda caller: retention.learn(caller.user_id, caller.limits.history),
+            admins_need_totp=settings.admin_totp == "required",
+            passwords_allowed=settings.password_login,
+        )
+        self.provider_sign_in: ProviderSignIn | None = None
+        if settings.oidc_issuer:
+            secret = settings.oidc_client_secret.get_secret_value()
+            client = ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
+            provider = stack.closing(Provider(client, metrics))
+            claims = ClaimRules(_requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim))
+            self.provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
+        if key_file is not None:
+            stack.closing(SigningKeyFile(key_file, secrets, self.authenticator.replace_keys, metrics))
+        policy = _policy(settings, retention.account_deleted)
+        self.accounts = Accounts(users, self.keys, passwords, token_cache, ids, audit, policy)
+        resets = SqlPasswordResetStore(database)
+        self.password_resets = PasswordResets(resets, self.accounts, passwords, token_cache, audit)
+        # The HMAC key of results' ETags, the same on all instances.
+        self.etag_key = hmac.digest(password_keys[0].encode(), b"pycalc etag", "sha256")
 
 
 @asynccontextmanager
 async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
-    """Return a context with the service Accounts for a command, without the services that only HTTP requests need.
-
-    Raises ValueError for missing keys. Raises StoreUnavailable if the database is unreachable or not migrated, and
-    OSError if a file in the data folder can't be used.
-    """
+    """Return a context with the service Accounts for a command. Raises the errors of ``open_resources``."""
     settings.require_keys()
     metrics, ids = Metrics(), IdSource()
     async with (
@@ -148,14 +128,19 @@ async def open_accounts(settings: Settings) -> AsyncIterator[Accounts]:
 async def prepare(settings: Settings) -> str | None:
     """Create the missing keys and the bootstrap token that all server processes share. Return the token if it is new.
 
-    Raises ValueError for missing keys that must be set, OSError if a file in the data folder can't be used, and
-    StoreUnavailable if the database is unreachable or not migrated.
+    Raises the errors of ``open_resources``.
     """
     settings.require_keys()
-    _signing_key_file(settings)
-    await _hasher(settings, Metrics()).aclose()
+    _signing_keys(settings)
+    _password_keys(settings)
     async with aclosing(await open_database(settings.database)) as database:
-        return await _bootstrap_token(settings, SqlUserStore(database), database)
+        return await bootstrap_token(settings, SqlUserStore(database), database)
+
+
+async def bootstrap_token(settings: Settings, users: UserStore, database: Database) -> str | None:
+    """Create or remove the bootstrap token, as the setting ``admin_registration`` requires; return a new token."""
+    wanted = settings.admin_registration == "bootstrap"
+    return await offer_bootstrap_token(users, settings.data_dir, wanted=wanted, replace=not database.shared)
 
 
 def _policy(settings: Settings, on_deleted: Callable[[DeletedAccount], None]) -> AccountPolicy:
@@ -175,26 +160,20 @@ def _requirement(setting: str) -> Requirement | None:
     return Requirement(claim, value) if setting else None
 
 
-def _signing_key_file(settings: Settings) -> Path | None:
-    """Return the file of the signing keys, or None if the settings contain the keys. Create a missing default file."""
-    if settings.secret_keys or settings.secret_keys_file:
-        return settings.secret_keys_file
-    file = settings.data_dir / KEY_FILE
-    development_key(file)
-    return file
+def _signing_keys(settings: Settings) -> tuple[tuple[str, ...], Path | None]:
+    """Return the keys that sign access tokens, and their file unless the settings contain them.
 
-
-def _signing_keys(settings: Settings, file: Path | None) -> tuple[str, ...]:
-    """Return the keys in the file, or those in the settings if there is no file.
-
-    Raises ValueError for a file that can't be used; its message begins with the name of the setting.
+    Create a missing default file. Raises ValueError for a file that can't be used, with the name of its setting.
     """
+    if settings.secret_keys:
+        return tuple(key.get_secret_value() for key in settings.secret_keys), None
+    setting, file = "PYCALC_SECRET_KEYS_FILE", settings.secret_keys_file
     if file is None:
-        return tuple(key.get_secret_value() for key in settings.secret_keys)
+        setting, file = "PYCALC_DATA_DIR", settings.data_dir / KEY_FILE
+        development_key(file)
     try:
-        return read_keys(file)
+        return read_keys(file), file
     except ValueError as error:
-        setting = "PYCALC_SECRET_KEYS_FILE" if settings.secret_keys_file else "PYCALC_DATA_DIR"
         raise ValueError(f"{setting}: {error}") from error
 
 
@@ -206,9 +185,3 @@ def _password_keys(settings: Settings) -> list[str]:
     """Return the password keys in the settings, or the key in the data folder, which is created if it is missing."""
     keys = [key.get_secret_value() for key in settings.password_keys]
     return keys or [development_key(settings.data_dir / PASSWORD_KEY_FILE)]
-
-
-async def _bootstrap_token(settings: Settings, users: UserStore, database: Database) -> str | None:
-    """Create or remove the bootstrap token, as the setting ``admin_registration`` requires; return a new token."""
-    wanted = settings.admin_registration == "bootstrap"
-    return await offer_bootstrap_token(users, settings.data_dir, wanted=wanted, replace=not database.shared)

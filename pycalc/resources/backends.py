@@ -37,10 +37,7 @@ class Backends(NamedTuple):
 
 
 async def open_backends(stack: ResourceStack) -> Backends:
-    """Open the database, the cache and the stream, in this order.
-
-    Raises ValueError for a wrong URL. Raises StoreUnavailable if the database can't be opened or read.
-    """
+    """Open the database, the cache and the stream, in this order. Raises ValueError and StoreUnavailable."""
     database = await stack.database()
     for queue in database.queue_lengths():
         length = partial(lambda name: database.queue_lengths()[name], queue)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from time import perf_counter
 
 from prometheus_client import Counter
@@ -17,17 +16,18 @@ from pycalc.db.history import SqlHistoryStore
 from pycalc.db.idempotency import SqlIdempotencyStore
 from pycalc.db.instances import SqlInstanceStore
 from pycalc.db.quotas import SqlQuotaStore
+from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.db.user_list import SqlUserListStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable
-from pycalc.models.auth import Principal
 from pycalc.models.formats import parse_age
 from pycalc.models.history import HistoryRow
 from pycalc.models.limits import KEY_NAME
+from pycalc.models.service import DependencyState, Readiness, ServiceStatus
 from pycalc.observability.recent import Recent
 from pycalc.observability.requests import current_context
-from pycalc.resources.accounts import AccountServices, open_account_services
+from pycalc.resources.accounts import AccountServices, bootstrap_token
 from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.accounts import AccountList
@@ -65,25 +65,10 @@ Pings = dict[str, Callable[[], Awaitable[None]]]  # by dependency; a ping raises
 _OPTIONAL = {"cache", "clock", "stream", "relay", "consumer"}  # the service is ready without these
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The result of one check of a dependency. ``detail`` says why it failed, or is None if it succeeded."""
-
-    name: str
-    ok: bool
-    latency_ms: float
-    detail: str | None = None
-
-    @property
-    def fatal(self) -> bool:
-        """Return whether the check failed and the service needs this dependency to serve requests."""
-        return not self.ok and self.name not in _OPTIONAL
-
-
 class Recording:
     """The recorder, which is closed first, and the services that process recorded calculations."""
 
-    def __init__(self, stack: ResourceStack, backends: Backends, limits: LimitPolicy) -> None:
+    def __init__(self, stack: ResourceStack, backends: Backends) -> None:
         settings, metrics, history = stack.settings, stack.metrics, backends.history
         database, stream = backends.database, backends.stream
         # With a shared database and a broker, `pycalc consume` runs the consumer.
@@ -91,11 +76,12 @@ class Recording:
         consumer = stack.consumer(database, stream) if only_consumer else None
         relay = stack.relay(database, stream) if settings.relay else None
         self.wake_relay: Callable[[], None] = relay.wake if relay else lambda: None
+        self.limits = LimitPolicy(settings.user_limits, settings.role_quotas)
         self.poller = stack.closing(HistoryPoller(history, metrics, shared=database.shared))
 
         async def quota_of(user_id: bytes) -> int | None:
             user = await backends.users.by_id(user_id)
-            return None if user is None else limits.of(user).history  # a deleted account may have had a higher one
+            return None if user is None else self.limits.of(user).history  # a deleted account may have had a higher one
 
         self.retention = stack.closing(
             Retention(
@@ -128,17 +114,20 @@ class Recording:
 class Resources(AccountServices):
     """The services and limits that the routers use, and the health of their dependencies."""
 
-    def __init__(
-        self,
-        stack: ResourceStack,
-        backends: Backends,
-        recording: Recording,
-        accounts: AccountServices,
-        audit: AuditLog,
-        addresses: ClientAddresses,
-    ) -> None:
-        super().__init__(**vars(accounts))
+    def __init__(self, stack: ResourceStack, backends: Backends, recording: Recording, last_revocation: int) -> None:
         settings, metrics, tracer = stack.settings, stack.metrics, stack.tracer
+        self.addresses = addresses = ClientAddresses(settings.trusted_proxies)
+        # Shared by all users, as are the services of ``recording``.
+        audit = stack.closing(AuditLog(SqlAuditStore(backends.database), backends.ids, metrics, addresses.current))
+
+        def client() -> Hashable:
+            context = current_context()
+            return addresses.current() if context is None or context.caller is None else context.caller.user_id
+
+        # One client, a user or before authentication an address, must not keep the database busy.
+        fair = FairDatabase(backends.database, client, metrics.requests_refused.labels("database"))
+        backends = backends._replace(database=fair, users=SqlUserStore(fair), history=SqlHistoryStore(fair))
+        super().__init__(stack, backends, audit, recording.limits, recording.retention, last_revocation)
         database, users, history, ids, cache, shared, stream, unshared = backends
         recorder = recording.recorder
         workers, timeout, memory = settings.compute_workers, settings.compute_timeout, settings.compute_memory
@@ -157,7 +146,8 @@ class Resources(AccountServices):
 
         self.metrics = metrics
         self.tracer = tracer
-        self.addresses = addresses
+        self.bootstrap_token: str | None = None  # if it is new and must be shown on the console
+        self.mcp_inline_digits = settings.mcp_inline_digits
         self.passwords_allowed = settings.password_login
         self.computer = Computer(
             metrics, workers=workers, timeout=timeout, worker_memory=memory, tracer=tracer, quota=seconds
@@ -201,19 +191,24 @@ class Resources(AccountServices):
         self.pings: Pings = own_pings | recording.pings
         self.health = Recent(self._check_all, 1.0)  # of every dependency, at most 1 s old
 
-    async def _check_all(self) -> list[Health]:
-        async def check(name: str, ping: Callable[[], Awaitable[None]]) -> Health:
+    async def _check_all(self) -> Readiness:
+        async def state_of(ping: Callable[[], Awaitable[None]]) -> DependencyState:
             started = perf_counter()
-            detail = None
+            state: DependencyState = {"ok": True, "latency_ms": 0.0}
             try:
                 await asyncio.wait_for(ping(), 2.0)
             except PycalcError as error:
-                detail = error.detail
+                state.update({"ok": False, "detail": error.detail})
             except TimeoutError:
-                detail = "There was no answer in 2 seconds."
-            return Health(name, detail is None, round((perf_counter() - started) * 1000, 3), detail)
+                state.update({"ok": False, "detail": "There was no answer in 2 seconds."})
+            state["latency_ms"] = round((perf_counter() - started) * 1000, 3)
+            return state
 
-        return await asyncio.gather(*(check(name, ping) for name, ping in self.pings.items()))
+        states = await asyncio.gather(*map(state_of, self.pings.values()))
+        checks = dict(zip(self.pings, states, strict=True))
+        failed = {name for name, state in checks.items() if not state["ok"]}
+        status: ServiceStatus = "unavailable" if failed - _OPTIONAL else "degraded" if failed else "ok"
+        return {"status": status, "checks": checks}
 
 
 @asynccontextmanager
@@ -229,26 +224,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack = ResourceStack(settings, "serve", exit_stack)
         stack.metrics.server_processes.set(1)
         backends = await open_backends(stack)
-        limits = LimitPolicy(settings.user_limits, settings.role_quotas)
-        recording = Recording(stack, backends, limits)
+        recording = Recording(stack, backends)
         await recording.recorder.probe()
-        addresses = ClientAddresses(settings.trusted_proxies)
-        audit_store = SqlAuditStore(backends.database)  # shared by all users, as are the services of ``recording``
-        audit = stack.closing(AuditLog(audit_store, backends.ids, stack.metrics, addresses.current))
-
-        def client() -> Hashable:
-            context = current_context()
-            return addresses.current() if context is None or context.caller is None else context.caller.user_id
-
-        # One client, a user or before authentication an address, must not keep the database busy.
-        database = FairDatabase(backends.database, client, stack.metrics.requests_refused.labels("database"))
-        users, history = SqlUserStore(database), SqlHistoryStore(database)
-        backends = backends._replace(database=database, users=users, history=history)
-
-        def identified(caller: Principal) -> None:
-            recording.retention.learn(caller.user_id, caller.limits.history)
-
-        on_deleted = recording.retention.account_deleted
-        accounts = await open_account_services(stack, backends, audit, limits, identified, on_deleted)
-        stack.heartbeat(database, settings.compute_workers)
-        yield Resources(stack, backends, recording, accounts, audit, addresses)
+        last_revocation = await SqlRevocationStore(backends.database).newest()  # before any token is cached
+        resources = Resources(stack, backends, recording, last_revocation)
+        resources.bootstrap_token = await bootstrap_token(settings, backends.users, backends.database)
+        stack.heartbeat(backends.database, settings.compute_workers)
+        yield resources

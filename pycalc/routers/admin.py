@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
@@ -15,6 +14,7 @@ from pycalc.models.formats import PageLimit
 from pycalc.models.ids import cursor_id
 from pycalc.models.scopes import KeyScope
 from pycalc.models.service import DeadLetterPage, Overview
+from pycalc.routers.history import export_responses
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link
@@ -22,27 +22,12 @@ from pycalc.routers.http.inputs import JSON, StrictQuery, StrictRoute
 from pycalc.routers.http.negotiation import conditions_of, preferred
 from pycalc.routers.http.openapi import NO_CONTENT, headers
 from pycalc.routers.http.problem_types import responses
-from pycalc.routers.system import states_of
 from pycalc.services.history.exports import AUDIT_FORMATS
 
-_AUDIT_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "headers": headers("Link"),
-        "description": "A page of entries; with `Accept: application/x-ndjson` or `text/csv` all of them, streamed.",
-        "content": {
-            "application/x-ndjson": {
-                "schema": {"type": "string", "description": "an AuditItem in each line"},
-                "example": json.dumps(AUDIT_EXAMPLE) + "\n",
-            },
-            "text/csv": {
-                "schema": {"type": "string", "description": "RFC 4180, with a header line; `details` is JSON text"},
-                "example": AUDIT_CSV_HEADER
-                + "01a22906-91f3-712d-8684-c226048b9bdd,2026-11-29T20:37:06.164Z,account changed,root,ada,198.51.100.7,"
-                'done,"{""changed"": {""disabled"": true}}"\r\n',
-            },
-        },
-    }
-}
+_EXAMPLE = (
+    "01a22906-91f3-712d-8684-c226048b9bdd,2026-11-29T20:37:06.164Z,account changed,root,ada,198.51.100.7,done,"
+    '"{""changed"": {""disabled"": true}}"\r\n'
+)
 
 router = APIRouter(prefix="/admin", tags=["admin"], route_class=StrictRoute)
 
@@ -59,14 +44,15 @@ class AuditQuery(StrictQuery):
     until: Until = None
 
 
-@router.get("/audit", response_model=AuditPage, responses={**_AUDIT_RESPONSES, **responses("overloaded")})
+@router.get(
+    "/audit",
+    response_model=AuditPage,
+    responses=export_responses("AuditItem", AUDIT_EXAMPLE, "details", AUDIT_CSV_HEADER + _EXAMPLE),
+)
 async def list_audit(
     request: Request, caller: AdminReaderDep, resources: ResourcesDep, query: Annotated[AuditQuery, Query()]
 ) -> Response:
-    """Return the audit log, newest first (admins only).
-
-    Entries never change. PYCALC_AUDIT_RETENTION determines how long they are kept.
-    """
+    """Return the audit log, newest first (admins only). PYCALC_AUDIT_RETENTION determines how long entries are kept."""
     selection = AuditFilter(query.actor, query.action, query.subject, query.since, query.until)
     media_type = preferred(conditions_of(request.scope).accept, (JSON, *AUDIT_FORMATS)) or JSON
     if media_type == JSON:
@@ -112,10 +98,7 @@ LetterNumber = Annotated[int, Path(ge=1, le=2**63 - 1, description="the dead let
 
 @router.post("/dead-letters/{number}/requeue", **NO_CONTENT, responses=responses("not-found"))
 async def requeue_dead_letter(number: LetterNumber, caller: AdminDep, resources: ResourcesDep) -> None:
-    """Publish the event of a dead letter again (admins only).
-
-    The status is 404 if there is no such dead letter, or if the history does not have its calculation.
-    """
+    """Publish the event of a dead letter again, if the history still has its calculation (admins only)."""
     await resources.dead_letters.requeue(number, caller.username)
 
 
@@ -128,11 +111,9 @@ async def discard_dead_letter(number: LetterNumber, caller: AdminDep, resources:
 @router.get("/overview", operation_id="getOverview")
 async def overview(_: AdminReaderDep, resources: ResourcesDep) -> Overview:
     """Return the running processes with their key figures, and the health of the dependencies (admins only)."""
-    status, checks = states_of(await resources.health.get())
     return {
         "version": __version__,
-        "status": status,
-        "checks": checks,
+        **await resources.health.get(),
         "dead_letters": await resources.dead_letters.size(),
         "instances": await resources.instances.items(),
     }

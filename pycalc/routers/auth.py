@@ -65,7 +65,7 @@ def account_of(user: User) -> Account:
     "/register",
     status_code=201,
     openapi_extra={"security": [{}]},  # besides the bearer token
-    responses={201: {"headers": headers("Location")}, **responses("conflict", "rate-limited", "overloaded")},
+    responses={201: {"headers": headers("Location")}, **responses(*_PROBLEMS)},
 )
 async def register(
     registration: Registration,
@@ -79,8 +79,7 @@ async def register(
 ) -> Account:
     """Create an account.
 
-    By default, `role: "admin"` needs an admin's token or, for the first admin, the bootstrap token.
-    PYCALC_ADMIN_REGISTRATION may allow it to everybody or to nobody.
+    Unless PYCALC_ADMIN_REGISTRATION says otherwise, `role: "admin"` needs an admin's token or the bootstrap token.
     """
     await resources.registration_limit.admit(address)
     with resources.password_slots.acquire(address):
@@ -99,25 +98,19 @@ async def register(
 )
 @oauth2_grant("password")
 async def log_in(
-    request: Request,
-    response: Response,
-    credentials: Credentials,
-    resources: ResourcesDep,
-    address: AddressDep,
-    device: DeviceDep,
+    request: Request, response: Response, credentials: Credentials, resources: ResourcesDep, device: DeviceDep
 ) -> Session:
     """Open a session.
 
-    If only the code of a second factor, `totp`, is missing, the type of the problem (RFC 9457) is `totp-required`.
-    Instead of JSON, the OAuth2 password form (RFC 6749 section 4.3.2) is accepted, with a further field `totp`. An
-    invalid form or wrong credentials then get an OAuth2 error. A missing code gets the OAuth2 error `totp_required`.
+    If only the code of a second factor, `totp`, is missing, the problem's type is `totp-required`. The OAuth2 password
+    form (RFC 6749 section 4.3.2), with a further field `totp`, gets OAuth2 errors, such as `totp_required`.
     """
     if credentials.cookie:
         require_own_page(request)
     context_of(request.scope).tried = credentials.username
     username, password, code = credentials.username, credentials.password, credentials.totp
-    async with resources.login_limit.attempt(username, address):
-        with resources.password_slots.acquire(address):
+    async with resources.login_limit.attempt(username, device.address):
+        with resources.password_slots.acquire(device.address):
             tokens = await resources.authenticator.log_in(username, password, code, device)
     return session_of(tokens, response if credentials.cookie else None)
 
@@ -138,31 +131,22 @@ def session_of(tokens: Tokens, cookie_in: Response | None = None) -> Session:
 )
 @oauth2_grant("refresh_token")
 async def refresh(
-    request: Request,
-    response: Response,
-    refresh: Refresh,
-    resources: ResourcesDep,
-    address: AddressDep,
-    device: DeviceDep,
+    request: Request, response: Response, refresh: Refresh, resources: ResourcesDep, device: DeviceDep
 ) -> Session:
     """Exchange a refresh token for new tokens.
 
-    A replaced token works for 10 s more, but only until its replacement is used. Any later use of the replaced token
-    ends the session. Instead of JSON, the OAuth2 form (RFC 6749 section 6) is accepted. An invalid form or token then
-    gets an OAuth2 error.
+    A replaced token works for 10 s more, but only until its replacement is used; any later use ends the session. The
+    OAuth2 form (RFC 6749 section 6) gets OAuth2 errors.
     """
     token = refresh_token_of(request) if refresh.refresh_token is None else refresh.refresh_token
-    with resources.lookups.acquire(address):
+    with resources.lookups.acquire(device.address):
         tokens = await resources.authenticator.refresh(token, device)
     return session_of(tokens, response if refresh.cookie else None)
 
 
 @router.post("/logout", **NO_CONTENT, responses={204: _COOKIE})
 async def log_out(response: Response, caller: EnrollingCallerDep, resources: ResourcesDep) -> None:
-    """End this session.
-
-    Its access and refresh tokens are refused at once by the process that answers, and within seconds by the others.
-    """
+    """End this session. Its tokens are refused at once by the process that answers, and within seconds by others."""
     await resources.authenticator.log_out(caller)
     clear_cookie(response)
 
@@ -184,11 +168,10 @@ async def me(caller: EnrollingReadDep, resources: ResourcesDep) -> Account:
 async def delete_account(
     deletion: AccountDeletion, response: Response, caller: CallerDep, resources: ResourcesDep, address: AddressDep
 ) -> None:
-    """Delete one's own account with its sessions and keys.
+    """Delete one's own account with its sessions and keys. The last admin can't be deleted.
 
-    The name stays reserved for the time of PYCALC_HISTORY_RETENTION. PYCALC_DELETED_ACCOUNTS determines whether the
-    account's calculations and totals are kept without the name, erased, or kept with the name. A wrong password counts
-    as a failed login. The last admin can't be deleted.
+    The name stays reserved for the time of PYCALC_HISTORY_RETENTION. PYCALC_DELETED_ACCOUNTS determines what becomes of
+    the account's calculations and totals. A wrong password counts as a failed login.
     """
     async with resources.login_limit.attempt(caller.username, address):
         with resources.password_slots.acquire(address):
@@ -261,8 +244,5 @@ async def list_sessions(caller: CallerDep, resources: ResourcesDep) -> list[Open
 
 @router.delete("/me/sessions/{session_id}", **NO_CONTENT, responses=responses("not-found"))
 async def end_session(caller: CallerDep, session_id: IdInPath, resources: ResourcesDep) -> None:
-    """End a session of one's own.
-
-    Its access and refresh tokens are refused at once by the process that answers, and within seconds by the others.
-    """
+    """End a session of one's own, as `POST /logout` ends the current one."""
     await resources.authenticator.end_session(caller, id_in_path(session_id, "session"))

@@ -84,10 +84,9 @@ async def calculation(row: RecordedDep) -> Response:
     },
 )
 async def digits(request: Request, row: RecordedDep, caller: HistoryReadDep, resources: ResourcesDep) -> Response:
-    """Return the bare digits of a recorded calculation.
+    """Return the bare digits of a recorded calculation: stored, cached, or computed again. Nothing is recorded.
 
-    Digits that the history does not store come from the cache or are computed again. If the history has abbreviated an
-    operand, only the cache can have the digits. Nothing is recorded.
+    If the history has abbreviated an operand, the digits can't be computed again.
     """
     asked = recorded_request(row) if row.result is None else None
     await spend(request.scope, caller, resources)

@@ -49,10 +49,7 @@ router = APIRouter(tags=["history"], route_class=StrictRoute)
 
 
 def _encode(event: Event) -> bytes:
-    """Return the lines of a server-sent event. An event without an id becomes a comment, which clients ignore.
-
-    An event without data tells the client an id, which it sends as Last-Event-ID when it reconnects.
-    """
+    """Return the lines of a server-sent event: a comment without an id; without data, only a new Last-Event-ID."""
     if event is HEARTBEAT:
         return b": heartbeat\n\n"
     identity = b"id: %b\n" % text_of_id(event.id).encode() if event.id else b": connected\n"
@@ -60,10 +57,9 @@ def _encode(event: Event) -> bytes:
 
 
 class EventStream(Response):
-    """A response that streams events.
+    """A response that streams events until they end or raise a PycalcError, or the client disconnects.
 
-    The response ends when the events end or raise a PycalcError, and when the client disconnects or reads too slowly.
-    Slow reading is an error, ClientTooSlow. A disconnect is not, because it is how clients end a stream.
+    A disconnect is no error, because it is how clients end a stream.
     """
 
     media_type = "text/event-stream"
@@ -86,33 +82,26 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def send_events(self, receive: Receive, send: Send) -> None:
-        """Send the header fields and the events. At the end, release the subscription.
-
-        Raises the errors of ``send``, such as ClientTooSlow.
-        """
+        """Send the header fields and the events. Release the subscription at the end. Raises the errors of ``send``."""
 
         async def watch() -> None:
             await disconnected(receive)
             raise ClientGone
 
-        async with aclosing(self._events):
-            try:
-                async with asyncio.TaskGroup() as group:
-                    watching = group.create_task(watch())
-                    await self._send(send)
-                    watching.cancel()
-            except ExceptionGroup as errors:
-                unexpected = errors.split(ClientGone)[1]
-                if unexpected is not None:  # raise the error itself: Granian logs no errors within a group
-                    raise unexpected.exceptions[0] from None
-
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": _encode(self._first), "more_body": True})
-        with suppress(PycalcError):
-            async for event in self._events:
-                await send({"type": "http.response.body", "body": _encode(event), "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        try:
+            async with aclosing(self._events), asyncio.TaskGroup() as group:
+                watching = group.create_task(watch())
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                await send({"type": "http.response.body", "body": _encode(self._first), "more_body": True})
+                with suppress(PycalcError):
+                    async for event in self._events:
+                        await send({"type": "http.response.body", "body": _encode(event), "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+                watching.cancel()
+        except ExceptionGroup as errors:
+            unexpected = errors.split(ClientGone)[1]
+            if unexpected is not None:  # raise the error itself: Granian logs no errors within a group
+                raise unexpected.exceptions[0] from None
 
 
 @router.get(

@@ -30,27 +30,28 @@ else:
 
 ROW_BYTES = 4_096  # memory that a page needs for a calculation; nearly all need less
 
-_EXPORTS: dict[int | str, dict[str, Any]] = {
-    200: {
+
+def export_responses(item: str, example: object, json_column: str, csv: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entry of a page that has exports. ``item`` is the schema of an item, ``csv`` an example."""
+    lines = {"type": "string", "description": f"each line is one {item}"}
+    table = {"type": "string", "description": f"RFC 4180, with a header line; `{json_column}` is JSON text"}
+    page = {
         "headers": headers("Link"),
-        "description": "A page of calculations; with `Accept: application/x-ndjson` or `text/csv` all of them, "
-        "streamed. An export that is broken off has no last chunk; `cursor` continues it from the last item's id.",
+        "description": "A page; with `Accept: application/x-ndjson` or `text/csv` all items, streamed. An export that "
+        "is broken off has no last chunk; `cursor` continues it from the last item's id.",
         "content": {
-            "application/x-ndjson": {
-                "schema": {"type": "string", "description": "a HistoryItem in each line"},
-                "example": json.dumps(HISTORY_EXAMPLE, separators=(",", ":")) + "\n",
-            },
-            "text/csv": {
-                "schema": {"type": "string", "description": "RFC 4180, with a header line; `input` is JSON text"},
-                "example": CSV_HEADER
-                + '01a22906-89c8-7645-876f-c70985c56e80,fibonacci,"{""n"":100}",354224848179261915075,21,true,'
-                "35422484817926191507,54224848179261915075,"
-                "9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830,"
-                "false,0.278,ada,2026-11-29T20:37:04.072Z\r\n",
-            },
+            "application/x-ndjson": {"schema": lines, "example": json.dumps(example, separators=(",", ":")) + "\n"},
+            "text/csv": {"schema": table, "example": csv},
         },
     }
-}
+    return {200: page, **responses("overloaded")}
+
+
+_EXAMPLE = (
+    '01a22906-89c8-7645-876f-c70985c56e80,fibonacci,"{""n"":100}",354224848179261915075,21,true,35422484817926191507,'
+    "54224848179261915075,9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830,false,0.278,ada,"
+    "2026-11-29T20:37:04.072Z\r\n"
+)
 
 router = APIRouter(tags=["history"], route_class=StrictRoute)
 
@@ -76,7 +77,10 @@ class HistoryQuery(StrictQuery):
     "/secure-history",
     operation_id="listHistory",
     response_model=HistoryPage,
-    responses={**_EXPORTS, **responses("quota-exceeded", "overloaded")},
+    responses={
+        **export_responses("HistoryItem", HISTORY_EXAMPLE, "input", CSV_HEADER + _EXAMPLE),
+        **responses("quota-exceeded"),
+    },
 )
 async def secure_history(
     request: Request, caller: HistoryReadDep, resources: ResourcesDep, query: Annotated[HistoryQuery, Query()]

@@ -54,8 +54,5 @@ async def get_key(caller: AccountReadDep, key_id: IdInPath, resources: Resources
 
 @router.delete("/me/keys/{key_id}", **NO_CONTENT, responses=responses("not-found"))
 async def remove_key(caller: CallerDep, key_id: IdInPath, resources: ResourcesDep) -> None:
-    """Remove a key of one's own.
-
-    The key is refused at once by the process that answers, and within seconds by the others.
-    """
+    """Remove a key of one's own. It is refused at once by the process that answers, and within seconds by others."""
     await resources.keys.remove(caller, id_in_path(key_id, "key"))

@@ -7,7 +7,6 @@ than a cached calculation (ADR 7).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Path, Query, Security
@@ -26,10 +25,10 @@ from pycalc.services.calculations.planning import (
     DEFAULT_PRECISION,
     MAX_PRECISION,
     options_of,
-    takes_precision,
+    options_with_meanings,
 )
 from pycalc.services.operations import OPERATIONS
-from pycalc.services.operations.base import Modular, Operation, Summarisable
+from pycalc.services.operations.base import Operation
 from pycalc.services.operations.numbers.literals import INTEGER, MAX_LITERAL, NATURAL, RATIONAL
 from pycalc.services.operations.radix import DECIMAL, LARGEST, SMALLEST
 
@@ -39,6 +38,16 @@ _POSITIVE = (
     "(?:0_?)*[1-9](?:_?[0-9])*(?:[eE][+]?[0-9]+)?)"
 )
 _FORMS = {"natural": NATURAL.pattern, "positive": _POSITIVE, "integer": INTEGER.pattern, "rational": RATIONAL.pattern}
+
+# The types and limits of the query parameters.
+_OPTIONS: dict[str, tuple[object, dict[str, Any]]] = {
+    "mod": (str | None, {"default": None, "max_length": MAX_LITERAL, "pattern": f"^{_POSITIVE}$", "examples": ["97"]}),
+    "view": (Literal["full", "summary"], {"default": "full"}),
+    "precision": (int, {"default": DEFAULT_PRECISION, "ge": 1, "le": MAX_PRECISION}),
+    "base": (int, {"default": DECIMAL, "ge": SMALLEST, "le": LARGEST}),
+    "format": (Literal["json", "text"], {"default": "json"}),
+}
+_FORMAT = "the representation, in place of `Accept`: `text` is the bare digits, for programs such as spreadsheets"
 
 
 class _Segment(StringConvertor):
@@ -85,30 +94,17 @@ def _documented(operation: Operation[Any]) -> Any:
     async def endpoint(**operands: str) -> None:
         raise NotImplementedError
 
-    parameters = []
-
-    def add(name: str, kind: object, description: str, source: Callable[..., object] = Query, **limits: Any) -> None:
-        field = source(description=description, **limits)
-        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=field))
-
+    fields: dict[str, tuple[object, object]] = {}
     for operand in operation.parameters:
         limits: Any = {"max_length": operand.longest, "pattern": f"^{_FORMS[operand.kind]}$"}
-        add(operand.name, str, operand.description, Path, examples=[operand.example], **limits)
-    if isinstance(operation, Modular):
-        described = "the result modulo this whole number, for operands far beyond what could be written out"
-        limits = {"max_length": MAX_LITERAL, "pattern": f"^{_POSITIVE}$"}
-        add("mod", str | None, described, default=None, examples=["97"], **limits)
-    if isinstance(operation, Summarisable):
-        described = "`summary`: the result's size and ends instead of the result, without computing it"
-        add("view", Literal["full", "summary"], described, default="full")
-    if takes_precision(operation):
-        described = "significant digits of a result that has no finite exact form"
-        add("precision", int, described, default=DEFAULT_PRECISION, ge=1, le=MAX_PRECISION)
-    if operation.numeric:
-        described = "the base in which to write the result, an integer, in the digits 0-9 and a-z"
-        add("base", int, described, default=DECIMAL, ge=SMALLEST, le=LARGEST)
-    described = "the representation, in place of `Accept`: `text` is the bare digits, for programs such as spreadsheets"
-    add("format", Literal["json", "text"], described, default="json")
+        fields[operand.name] = str, Path(description=operand.description, examples=[operand.example], **limits)
+    for name, meaning in {**options_with_meanings(operation), "format": _FORMAT}.items():
+        kind, limits = _OPTIONS[name]
+        fields[name] = kind, Query(description=meaning, **limits)
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=field)
+        for name, (kind, field) in fields.items()
+    ]
     endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     endpoint.__doc__ = operation.description
     return endpoint

@@ -64,16 +64,15 @@ async def finish(
     request: Request,
     sign_in: SignInDep,
     resources: ResourcesDep,
-    address: AddressDep,
     device: DeviceDep,
-    state: Annotated[str, Query(max_length=200, description="as `/oidc/login` has sent it")] = "",
-    code: Annotated[str, Query(max_length=4096, description="the provider's one-time code")] = "",
-    error: Annotated[str, Query(max_length=200, description="why the provider refuses, instead of a code")] = "",
+    state: Annotated[str, Query(max_length=200)] = "",  # as ``begin`` has sent it
+    code: Annotated[str, Query(max_length=4096)] = "",  # the provider's one-time code
+    error: Annotated[str, Query(max_length=200)] = "",  # why the provider refuses, instead of a code
 ) -> Response:
     """Open a session for the user whom the identity provider has signed in. The first sign-in creates an account.
 
-    The response is JSON or, for a browser, a page, with the refresh token in the cookie. After a failure, a program
-    gets an error response. A browser is redirected to the console, with the kind of failure in the query.
+    A program gets JSON or an error response. A browser gets a page, with the refresh token in the cookie; after a
+    failure, it is redirected to the console, with the kind of failure in the query.
     """
     name, secure = _cookie(sign_in)
     try:
@@ -82,8 +81,8 @@ async def finish(
             raise Unauthorized("The identity provider has refused the sign-in: begin again with GET /oidc/login.")
         attempt = sign_in.resume(request.cookies.get(name), state)
         # From here on, a refusal counts as a failed login of the address, because this browser has begun the sign-in.
-        async with resources.login_limit.attempt(None, address):
-            with resources.sign_ins.acquire(address):
+        async with resources.login_limit.attempt(None, device.address):
+            with resources.sign_ins.acquire(device.address):
                 tokens = await sign_in.finish(attempt, code, device)
     except PycalcError as failure:
         if not prefers_html(request.scope):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from asyncio import to_thread
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from hashlib import sha256
 from mimetypes import guess_type
@@ -15,9 +15,8 @@ from fastapi.responses import JSONResponse
 
 from pycalc import __version__
 from pycalc.errors import NotFound
-from pycalc.models.service import DependencyState, Index, Liveness, Readiness, ServiceStatus
+from pycalc.models.service import Index, Liveness, Readiness
 from pycalc.observability.metrics import CONTENT_TYPE
-from pycalc.resources.wiring import Health
 from pycalc.routers.http.compression import compressed
 from pycalc.routers.http.deps import ResourcesDep
 from pycalc.routers.http.documents import Document
@@ -50,7 +49,7 @@ class _WebPage:
             page = page.replace(f"<!-- {part} -->".encode(), (WEB / f"{part}.html").read_bytes().strip())
         # The page names the script of its language, which the browser then loads without waiting for another script.
         page = page.replace(b"/strings/en.js", f"/strings/{language}.js".encode())
-        return page.replace(b'"/web/', f'"/web/{_release()}/'.encode())
+        return page.replace(b'"/web/', f'"/web/{_assets()[0]}/'.encode())
 
     async def respond(self, request: Request) -> Response:
         language = preferred_language(conditions_of(request.scope).accept_language, _LANGUAGES)
@@ -58,10 +57,18 @@ class _WebPage:
 
 
 @cache
-def _release() -> str:
-    """Return a digest of the pages' files. The files' URLs contain it, so that browsers may keep the files for ever."""
-    files = (file for file in sorted(WEB.rglob("*")) if file.is_file())
-    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+def _assets() -> tuple[str, Mapping[str, Document]]:
+    """Return the digest of this release, and the pages' files by path. Only these are served, so no path leaves WEB.
+
+    The files' URLs contain the digest, so that browsers may keep the files for ever.
+    """
+    files = [file for file in sorted(WEB.rglob("*")) if file.is_file()]
+    digest = sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:16]
+    return digest, {
+        file.relative_to(WEB).as_posix(): Document(file.read_bytes, guess_type(file)[0] or "application/octet-stream")
+        for file in files
+        if not file.name.endswith(".d.ts")  # types are for those who write the pages
+    }
 
 
 _UNAVAILABLE = {
@@ -84,31 +91,18 @@ for _path, _page in {
     router.add_api_route(_path, _page.respond, include_in_schema=False)
 
 
-@cache
-def _assets() -> Mapping[str, Document]:
-    """Return the pages' files by path. Only these files are served, so no path can leave the folder.
-
-    Each file has two paths. Browsers may cache it for ever under the path that begins with the digest of this release,
-    and must revalidate it at every use under the other path.
-    """
-    immutable, found = {"Cache-Control": "public, max-age=31536000, immutable"}, {}
-    for file in WEB.rglob("*"):
-        if file.is_file() and not file.name.endswith(".d.ts"):  # types are for those who write the pages
-            path, media_type = file.relative_to(WEB).as_posix(), guess_type(file)[0] or "application/octet-stream"
-            found[path] = Document(file.read_bytes, media_type)
-            found[f"{_release()}/{path}"] = Document(file.read_bytes, media_type, immutable)
-    return found
-
-
 @router.get("/web/{path:path}", include_in_schema=False)
 async def asset(request: Request, path: str) -> Response:
     """Return a file of the pages. Raises NotFound if there is no such file, and the errors of ``Document.respond``."""
-    assets = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
+    digest, files = _assets() if _assets.cache_info().currsize else await to_thread(_assets)
     # During an upgrade, a page of another release may ask for files under the digest of that release.
-    document = assets.get(path) or assets.get(re.sub("^[0-9a-f]{16}/", "", path))
+    document = files.get(re.sub("^[0-9a-f]{16}/", "", path))
     if document is None:
         raise NotFound("There is no such file.")
-    return await document.respond(request)
+    response = await document.respond(request)
+    if path.startswith(f"{digest}/"):
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
 
 
 @router.get(
@@ -143,11 +137,7 @@ async def index(request: Request, resources: ResourcesDep) -> Response:
 
 @router.get("/console/{page}", include_in_schema=False)
 async def console_page(request: Request, page: str) -> Response:
-    """Return the console, which shows the page with this address.
-
-    A browser that asks for an unknown page gets the console with the status 404, or 304 if its copy is current. Raises
-    NotFound if a program asks for an unknown page.
-    """
+    """Return the console, which shows the page with this address. Its status is 404 if there is no such page."""
     known = page in _CONSOLE_PAGES
     if not known and not prefers_html(request.scope):
         raise NotFound("There is no such page.")
@@ -162,19 +152,6 @@ async def console_page(request: Request, page: str) -> Response:
 async def healthz() -> Liveness:
     """Report that the process is alive, without checking any dependency."""
     return {"status": "ok"}
-
-
-def states_of(checks: Iterable[Health]) -> tuple[ServiceStatus, dict[str, DependencyState]]:
-    """Return the state of the service, and that of each dependency by its name."""
-    states: dict[str, DependencyState] = {}
-    status: ServiceStatus = "ok"
-    for check in checks:
-        if not check.ok and status != "unavailable":
-            status = "unavailable" if check.fatal else "degraded"
-        states[check.name] = {"ok": check.ok, "latency_ms": check.latency_ms}
-        if check.detail is not None:
-            states[check.name]["detail"] = check.detail
-    return status, states
 
 
 @router.get("/ready", include_in_schema=False)
@@ -192,8 +169,8 @@ def states_of(checks: Iterable[Health]) -> tuple[ServiceStatus, dict[str, Depend
 )
 async def readyz(resources: ResourcesDep) -> JSONResponse:
     """Report the state and latency of every dependency. The status is 503 if a required dependency fails."""
-    status, states = states_of(await resources.health.get())
-    return JSONResponse({"status": status, "checks": states}, 503 if status == "unavailable" else 200)
+    readiness = await resources.health.get()
+    return JSONResponse(readiness, 503 if readiness["status"] == "unavailable" else 200)
 
 
 @metrics_router.get(

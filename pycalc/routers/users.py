@@ -44,8 +44,7 @@ class UsersQuery(StrictQuery):
     search: str | None = Field(
         None,
         max_length=254,
-        description="only accounts whose name or email address begins with this; accounts from the identity provider "
-        "are found by their name only",
+        description="only accounts whose name or email address begins with this (from the identity provider: the name)",
     )
     sort: Annotated[
         Literal["username", "-username", "created_at", "-created_at", "last_sign_in_at", "-last_sign_in_at"],
@@ -91,10 +90,9 @@ async def get_user(username: Username, caller: AdminReadDep, resources: Resource
 async def change_user(
     username: Username, change: UserChange, caller: CallerDep, resources: ResourcesDep
 ) -> UserAccount:
-    """Change an account's role or limits, or disable or enable the account (admins only).
+    """Change an account's role or limits, or disable or enable it (admins only). One enabled admin must remain.
 
-    The change holds at once in the process that answers, and within seconds in the others. The last enabled admin can't
-    be disabled or lose the role.
+    The change holds at once in the process that answers, and within seconds in others.
     """
     return _account(await resources.accounts.change(caller, username, change))
 
@@ -107,30 +105,22 @@ async def reset_totp(username: Username, caller: CallerDep, resources: Resources
 
 @router.delete("/users/{username}", **NO_CONTENT, responses=responses("not-found", "conflict"))
 async def delete_user(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """Delete an account as DELETE /me does (admins only).
-
-    Its tokens are refused at once by the process that answers, and within seconds by the others. The last admin can't
-    be deleted.
-    """
+    """Delete an account as `DELETE /me` does (admins only). The last admin can't be deleted."""
     await resources.accounts.delete(caller, username)
 
 
 @router.delete("/users/{username}/sessions", **NO_CONTENT, responses=responses("not-found"))
 async def end_sessions(username: Username, caller: CallerDep, resources: ResourcesDep) -> None:
-    """End all sessions of an account (admins only). API keys stay valid.
-
-    The tokens of the sessions are refused at once by the process that answers, and within seconds by the others.
-    """
+    """End all sessions of an account (admins only). API keys stay valid."""
     user = await resources.accounts.named(caller, username)
     await resources.authenticator.end_sessions(caller, user)
 
 
 @router.post("/users/{username}/password-reset", status_code=201, responses=responses("not-found", "conflict"))
 async def create_password_reset(username: Username, caller: CallerDep, resources: ResourcesDep) -> CreatedPasswordReset:
-    """Create a one-time token that sets a new password within an hour (admins only).
+    """Create a one-time token that sets a new password within an hour, in place of an earlier one (admins only).
 
-    The user's earlier token becomes invalid. The service does not send the token. Give the token to the user in a way
-    that proves the user's identity.
+    The service does not send the token: give it to the user in a way that proves the user's identity.
     """
     token, expires_ms = await resources.password_resets.create(caller, username)
     # A path, because a link made from the Host field of the request could lead to another site. Browsers send no
@@ -143,10 +133,7 @@ async def create_password_reset(username: Username, caller: CallerDep, resources
     "/password-reset", **NO_CONTENT, responses=responses("unauthorized", "rate-limited", "overloaded", "unavailable")
 )
 async def reset_password(reset: PasswordReset, resources: ResourcesDep, address: AddressDep) -> None:
-    """Set a new password with the token of a password reset. The token becomes invalid, and all sessions end.
-
-    A wrong token counts as a failed login of the address.
-    """
+    """Set a new password with the token of a password reset, and end all sessions. A wrong token is a failed login."""
     async with resources.login_limit.attempt(None, address):
         with resources.password_slots.acquire(address):
             await resources.password_resets.use(reset.token, reset.new_password)

@@ -95,6 +95,21 @@ def takes_precision(operation: Calculable[Any]) -> bool:
     return any(parameter.kind in ("rational", "expression") for parameter in operation.parameters)
 
 
+def options_with_meanings(operation: Calculable[Any]) -> dict[str, str]:
+    """Return the names of the options that an operation takes, each with its meaning for users."""
+    found = {}
+    if isinstance(operation, Modular):
+        found["mod"] = "the result modulo this whole number, for operands whose result could not be written out"
+    if isinstance(operation, Summarisable):
+        found["view"] = "`summary`: the number of digits and both ends of the result, without computing it"
+    if takes_precision(operation):
+        default = f" (default {DEFAULT_PRECISION})" if operation.default_precision else ""
+        found["precision"] = f"significant digits of an irrational result, 1 to {MAX_PRECISION:,}{default}"
+    if operation.numeric:
+        found["base"] = f"write an integer result in this base, {SMALLEST} to {LARGEST}, with the digits 0-9 and a-z"
+    return found
+
+
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
     """Return whether the literals, the modulus and the precision are small, and the operation is quick to plan.
 

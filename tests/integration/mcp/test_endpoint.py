@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope
 from structlog.testing import capture_logs
 
-from pycalc.mcp import endpoint
+from pycalc.mcp import router
 from pycalc.resources.wiring import Resources
 from pycalc.settings import Settings
 from tests.harness.accounts import history_of, new_person
@@ -458,7 +458,8 @@ async def test_a_client_that_hangs_up_during_a_long_answer_causes_no_error(
 def without_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the MCP SDK appear missing."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(endpoint, "find_spec", lambda name: None if name == "mcp" else find(name))
+    router._sdk.cache_clear()
+    monkeypatch.setattr(router, "find_spec", lambda name: None if name == "mcp" else find(name))
 
 
 @pytest.mark.usefixtures("without_sdk")
@@ -467,3 +468,16 @@ async def test_without_the_extra_it_is_404(client: httpx.AsyncClient) -> None:
     answer = await call(client)
     assert (answer.status_code, answer.json()["type"]) == (404, "/docs/problems#not-found")
     assert "pycalc-service[mcp]" in answer.json()["detail"]
+
+
+async def test_a_failed_import_of_the_sdk_is_tried_again(
+    caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the SDK can't be imported, the message gets 500 without the reason, and the next message imports it again."""
+    router._sdk.cache_clear()
+    with monkeypatch.context() as broken:
+        broken.setattr(router, "import_module", lambda name: importlib.import_module(f"{name}.missing"))
+        answer = await call(caller)
+    assert (answer.status_code, answer.json()["type"]) == (500, "/docs/problems#internal-error")
+    assert "missing" not in answer.text
+    assert (await call(caller)).json()["result"]["isError"] is False

@@ -79,5 +79,5 @@ async def test_a_thousand_requests_make_one_probe(resources: Resources) -> None:
     resources.pings = {"database": ping}
     resources.health.clock = lambda: 0.0  # however slow the machine is
     answers = await asyncio.gather(*(resources.health.get() for _ in range(1_000)))
-    assert {checks[0].name for checks in answers} == {"database"}
+    assert all(answer["checks"].keys() == {"database"} for answer in answers)
     assert probes == 1
