@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from math import inf
+from sys import maxsize
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.results import Result
@@ -44,7 +45,7 @@ class Bound(NamedTuple):
 
     key: str
     expiry: float
-    limit: int
+    limit: int = maxsize
 
 
 class Spent(NamedTuple):
@@ -52,7 +53,7 @@ class Spent(NamedTuple):
 
     allowed: bool  # whether this counter has room for the amount
     used: int  # the count now; some stores return the limit for a count above it
-    seconds: float  # until the counter expires
+    seconds: float  # until the counter expires; 0 if there is none
 
 
 def counter_digest(key: str) -> bytes:
@@ -63,31 +64,15 @@ def counter_digest(key: str) -> bytes:
 class CounterStore(Protocol):
     """Counters that expire a fixed time after their first increment from zero, and never fall below zero."""
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """Return the clock of ``get_expiry``: a function that returns seconds since an arbitrary moment."""
-
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add ``amount``, which may be negative, to a counter and return the new count.
-
-        A counter that does not exist begins at 0, and expires ``expiry`` seconds later. Some stores round ``expiry``
-        down to whole seconds.
-        """
-
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         """Add ``amount`` to the counters of all ``bounds``, or to none if one would exceed its limit.
 
-        Return the states of the counters, in the order of ``bounds``.
+        ``amount`` may be negative or 0. Return the states of the counters, in the order of ``bounds``. Some stores
+        round expiries down to whole seconds.
         """
 
-    async def get(self, key: str) -> int:
-        """Return the count, or 0 if there is no such counter."""
-
-    async def get_expiry(self, key: str) -> float:
-        """Return the time by ``clock`` at which a counter expires, or the present time if there is no such counter."""
-
-    async def clear(self, key: str) -> None:
-        """Delete a counter."""
+    async def clear(self, *keys: str) -> None:
+        """Delete counters."""
 
 
 class RevocationNotifications(Protocol):

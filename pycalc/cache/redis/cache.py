@@ -90,7 +90,7 @@ class RedisCache:
         for answer in await asyncio.gather(
             self._client.execute(value, redis.get, name),
             self._client.execute(bool, redis.set, name, b"", ex=_PROBE_SECONDS),
-            self.counters("probe").spend(0, [Bound("probe", _PROBE_SECONDS, 1)]),
+            self.counters("probe").spend(1, [Bound("probe", _PROBE_SECONDS)]),
             return_exceptions=True,
         ):
             if isinstance(answer, BaseException) and not isinstance(answer.__cause__, OutOfMemoryError):
