@@ -115,16 +115,12 @@ class Leases(Protocol):
 
 
 @runtime_checkable
-class Shared(Protocol):
+class Shared(Leases, Protocol):
     """A cache that several processes share."""
 
     @property
     def revocations(self) -> RevocationNotifications:
         """Return the notifications of revocations."""
-
-    @property
-    def leases(self) -> Leases:
-        """Return the leases on results."""
 
     def counters(self, name: str) -> CounterStore:
         """Return the counters of the limit ``name``. They raise CacheUnavailable if the cache does not answer."""

@@ -163,7 +163,7 @@ class Resources(AccountServices):
             metrics, workers=workers, timeout=timeout, worker_memory=memory, tracer=tracer, quota=seconds
         )
         self.quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
-        coordination = Coordination(shared.leases if shared else None, metrics, timeout)
+        coordination = Coordination(shared, metrics, timeout)
         results = ResultFinder(cache, self.computer, coordination, metrics, tracer)
         self.calculator = Calculator(
             results, self.computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits

@@ -102,7 +102,7 @@ class BatchCalculator:
                 errors = {index: describe(each) for index, each in enumerate(found) if isinstance(each, PycalcError)}
                 pack, problems = packed(errors, len(found))
                 key = key._replace(problems=pack)
-            answers = iter(await self._calculator.record_all(caller, unrecorded, key))
+            answers = iter(await self._calculator.record(caller, unrecorded, key))
             return [
                 next(answers) if isinstance(each, Unrecorded) else problems.get(index, each)
                 for index, each in enumerate(found)

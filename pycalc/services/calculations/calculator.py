@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
@@ -161,17 +160,15 @@ class Calculator:
 
         Raises the errors of ``find`` and of ``Recorder.record``.
         """
-        name = plan.task.operation
         try:
             self.require_room()
             facts_only = unchanged and plan.summary_seconds < plan.seconds
             calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
-            (row,) = await self._record(caller, (calculation,), key)
+            (answer,) = await self.record(caller, (calculation,), key)
         except PycalcError as error:
-            self.count_error(name, error)
+            self.count_error(plan.task.operation, error)
             raise
-        self._outcomes[name, "cached" if row.cached else "computed"].inc()
-        return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us, calculation.sent)
+        return answer
 
     def require_room(self) -> None:
         """Raise StoreUnavailable if nothing can be recorded now, because the database's file has a problem."""
@@ -244,10 +241,15 @@ class Calculator:
         uses = self._quota.spend(caller, sent) if sent else ()
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent, uses)
 
-    async def _record(
-        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
-    ) -> list[HistoryRow]:
-        """Record calculations in one transaction and return their rows. If this fails, refund the charged bytes."""
+    async def record(
+        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
+    ) -> list[Answer]:
+        """Record calculations in one transaction, and return their answers in order. If this fails, refund their bytes.
+
+        Without calculations, nothing is recorded, not even ``key``. Raises the errors of ``Recorder.record``.
+        """
+        if not calculations:
+            return []
         try:
             with self._tracer.span("record"):
                 created_ms = now_ms()  # read before the ids are made, so that their time is not earlier
@@ -272,30 +274,16 @@ class Calculator:
         except PycalcError:
             self.refund(calculations)
             raise
-        return rows
+        answers = []
+        for row, each in zip(rows, calculations, strict=True):
+            self._outcomes[row.operation, "cached" if row.cached else "computed"].inc()
+            answers.append(Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us, each.sent))
+        return answers
 
     def refund(self, calculations: Sequence[Unrecorded]) -> None:
         """Refund the bytes that ``find`` has charged for calculations that will not be recorded."""
         for each in calculations:
             self._quota.refund(each.uses, each.sent)
-
-    async def record_all(
-        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
-    ) -> list[Answer]:
-        """Record calculations in one transaction, and return their answers in order.
-
-        Without calculations, nothing is recorded, not even ``key``. Raises the errors of ``Recorder.record``.
-        """
-        if not calculations:
-            return []
-        rows = await self._record(caller, calculations, key)
-        outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in calculations)
-        for outcome, times in outcomes.items():
-            self._outcomes[outcome].inc(times)
-        return [
-            Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us, each.sent)
-            for row, each in zip(rows, calculations, strict=True)
-        ]
 
     def count_error(self, operation: str, error: PycalcError) -> None:
         """Count a calculation that failed. KeysTaken is not counted, because the recorded answer is sent instead."""

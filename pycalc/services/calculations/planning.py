@@ -120,30 +120,25 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
     Raises ResultTooLarge if the result may have over ``max_digits`` digits. If the operation has summaries and the base
     is 10, the plan is marked ``too_large`` instead. The limit does not apply to summaries and to residues in base 10.
     """
-    plan = _make_plan(max_digits, name, literals, options)
+    plan = _decimal_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:
-        plan = _in_base(plan, options.base, max_digits)
+        digits = floor(plan.digits * log(10, options.base)) + 1
+        if plan.too_large or digits > max_digits:
+            detail = f"The result may have more than {max_digits:,} digits in base {options.base}: "
+            raise ResultTooLarge(f"{detail}ask for a smaller result.", None, max_digits, None, None)
+        seconds = plan.seconds + base_seconds(plan.digits)
+        memory = plan.memory + _MEMORY_PER_DIGIT * digits
+        # With an abbreviated operand, the key is a digest of the input, which includes the base.
+        key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={options.base}"
+        task = plan.task._replace(base=options.base)
+        plan = replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
     if is_short(name, literals, options):
         return plan
     seconds, summary_seconds = plan.seconds + HANDOVER_SECONDS, plan.summary_seconds + HANDOVER_SECONDS
     return replace(plan, seconds=seconds, summary_seconds=summary_seconds)
 
 
-def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return ``plan`` changed to another base. Raises ResultTooLarge above ``max_digits`` digits in either base."""
-    digits = floor(plan.digits * log(10, base)) + 1
-    if plan.too_large or digits > max_digits:
-        detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller result."
-        raise ResultTooLarge(detail, None, max_digits, None, None)
-    seconds = plan.seconds + base_seconds(plan.digits)
-    memory = plan.memory + _MEMORY_PER_DIGIT * digits
-    # With an abbreviated operand, the key is a digest of the input, which includes the base.
-    key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={base}"
-    task = plan.task._replace(base=base)
-    return replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
-
-
-def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
+def _decimal_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
     operation = CALCULATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     args = operation.parse(dict(zip(names, literals, strict=True)))
@@ -201,16 +196,9 @@ def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return a plan for only the number of digits and the first and last digits of the result of ``plan``.
-
-    If the operation has no summaries, return ``plan`` itself.
-    """
-    if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
-        return plan
-    summary = plan.task._replace(view="summary")
-    return replace(
-        plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=BASE_MEMORY
-    )
+    """Return a plan for only the number of digits and the ends of a result, whose operation must have summaries."""
+    task, key = plan.task._replace(view="summary"), f"{plan.key}?ends"
+    return replace(plan, task=task, key=key, seconds=plan.summary_seconds, digits=0, memory=BASE_MEMORY)
 
 
 def recorded_key(operation: str, recorded_input: str) -> str:

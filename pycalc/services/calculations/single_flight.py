@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from math import inf
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
@@ -23,7 +22,6 @@ _EXPENSIVE_SECONDS = 0.02  # cheaper results need no lease, because computing th
 # process may be gone or busy. The factor allows for estimates, which are right within a factor of two.
 _WAIT_FACTOR = 5
 _WAIT_SECONDS = 0.5
-_CACHE_OUTAGE_SECONDS = 0.25  # after a longer outage of the cache, a waiting caller computes the result itself
 _FIRST_POLL_INTERVAL = 0.01
 _LONGEST_POLL_INTERVAL = 0.05
 
@@ -114,25 +112,21 @@ class Coordination:
         """
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0
-        answered = -inf
         while monotonic() < deadline:
-            polls += 1
-            waited = answered > 0
             try:
-                reply, answered = await claim.take(), monotonic()
+                reply = await claim.take()
             except CacheUnavailable:
-                if monotonic() - answered > _CACHE_OUTAGE_SECONDS:
-                    self._errors.inc()
-                    self._no_coordination.inc()
-                    return None
-                reply = False
+                self._errors.inc()
+                self._no_coordination.inc()
+                return None
             if reply is True:
                 self._leader.inc()
                 return None
             if reply is not False:
-                if waited:
+                if polls:
                     self._shared.inc()
                 return reply
+            polls += 1
             await asyncio.sleep(full_jitter(polls, _LONGEST_POLL_INTERVAL, _FIRST_POLL_INTERVAL))
         self._timed_out.inc()
         return None

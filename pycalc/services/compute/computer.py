@@ -124,12 +124,9 @@ class Computer:
             raise ComputationTimeout(f"This would take far longer than {self.timeout:g} s: ask for smaller operands.")
         async with self._worker_slot(caller, min(plan.seconds, self.timeout), plan.key) as result_fd:
             file = str(self._descriptors / str(result_fd))
-            if self._tracer.on:
-                returned = await self._in_worker(plan.memory, result_fd, timed, execute, task, file)
-                (text, facts), began_ns, ended_ns, process = returned
-                self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
-            else:
-                text, facts = await self._in_worker(plan.memory, result_fd, execute, task, file)
+            returned = await self._in_worker(plan.memory, result_fd, timed, execute, task, file)
+            (text, facts), began_ns, ended_ns, process = returned
+            self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
             if text is not None:
                 return text, facts
             size = os.fstat(result_fd).st_size

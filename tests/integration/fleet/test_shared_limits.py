@@ -28,7 +28,7 @@ class Instance:
     """The rate limits of one process."""
 
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
-        self._redis = cache._client.redis
+        self._redis = cache.client.redis
         self.aclose = cache.aclose
         self.metrics = metrics
         self.logins = FailedLogins("10/minute", metrics, cache)
