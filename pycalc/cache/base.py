@@ -14,23 +14,19 @@ LOCAL_TIER = 0.0  # with this cost, ``get`` looks only in the local tier
 
 
 class Cache(Protocol):
-    """A store of results, bounded in bytes, with one or several tiers: local memory, and a shared store such as Redis.
-
-    The key of a result is a text that names the calculation.
-    """
+    """A store of results, bounded in bytes. Local memory is one tier, and a shared store such as Redis another."""
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """Return the result under a key, or None if there is none.
 
-        ``cost`` is the estimated time in seconds to compute the result. A shared tier whose look-up takes longer is
-        skipped. Raises CacheUnavailable if a shared tier does not answer or can't be used.
+        A shared tier whose look-up takes longer than ``cost``, the estimated seconds to compute the result, is skipped.
+        Raises CacheUnavailable if a shared tier does not answer or can't be used.
         """
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
         """Store a result in the local tier, and in a shared tier if a look-up there takes less than ``cost`` seconds.
 
-        ``cost`` is the estimated time in seconds to compute the result. A tier may store the result later, in the
-        background, or drop it, for example because it has no room.
+        A tier may store the result later, in the background, or drop it, for example because it has no room.
         """
 
     async def ping(self) -> None:
@@ -57,7 +53,7 @@ class Spent(NamedTuple):
 
 
 def counter_digest(key: str) -> bytes:
-    """Return a digest of a counter's key, because the key may contain a client's text of any length and characters."""
+    """Return a digest of a counter's key, which may contain a client's text of any length and characters."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -92,9 +88,7 @@ class Claim(Protocol):
         """Return the stored result. If there is none, try to take the lease, and return whether this request holds it.
 
         A damaged result is deleted, and False is returned. The lease is renewed until ``release``, and expires if its
-        process dies.
-
-        Raises CacheUnavailable if the cache does not answer. The lease may have been taken, but may not be renewed.
+        process dies. Raises CacheUnavailable if the cache does not answer; the lease may have been taken even so.
         """
 
     def release(self) -> None:
@@ -108,10 +102,7 @@ class Leases(Protocol):
         """Return whether a result of ``digits`` digits is short enough to be stored for other processes."""
 
     def claim(self, key: str) -> Claim:
-        """Return a request for the lease on the result under a key, without sending it to the cache.
-
-        The caller must call ``release`` in the end.
-        """
+        """Return a request for the lease on a result, without sending it. The caller must ``release`` it in the end."""
 
 
 @runtime_checkable

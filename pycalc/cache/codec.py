@@ -38,12 +38,8 @@ class TooLong(ValueError):
 
 
 def encode(name: bytes, result: Result) -> bytes:
-    """Return the encoded result, which begins with a digest over ``name`` and the result.
-
-    ``name`` is the key under which the encoding will be stored.
-    """
-    text = bytes(result.text)
-    facts = result.facts
+    """Return the encoded result, which begins with a digest over the result and the key ``name`` in the store."""
+    text, facts = bytes(result.text), result.facts
     fields = {
         "length": len(text),
         **facts._asdict(),

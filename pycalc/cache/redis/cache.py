@@ -56,8 +56,7 @@ class RedisCache:
     def __init__(self, url: str, metrics: CacheMetrics, version: str, times: Times) -> None:
         """Prepare the cache for ``redis://[user:password@]host:port/db?options``.
 
-        The keys of results contain ``version``, the version of the arithmetic. Raises ValueError for an invalid URL,
-        for options that the driver would misread, and for an unusable CA file.
+        Raises ValueError for an invalid URL, for options that the driver would misread, and for an unusable CA file.
         """
         options = {"namespace": "pycalc"} | url_options(url, _OPTIONS)
         parts = split_url(url)
@@ -92,8 +91,7 @@ class RedisCache:
     ) -> RedisCache:
         """Open the cache at a URL; raises the errors of the constructor.
 
-        This waits for one attempt to connect, at most the sum of ``times.connect`` and ``times.answer``. If it fails,
-        nothing is raised, and the circuit breaker tries again in the background.
+        This waits for one attempt to connect. If it fails, the circuit breaker tries again in the background.
         """
         cache = cls(url, metrics, version(), times)
         await cache.client.breaker.begin()
@@ -116,7 +114,6 @@ class RedisCache:
         return None if stored is None else await self.accept(key, stored)
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
-        """Store a result in the local tier, and in Redis in the background; a metric counts those dropped there."""
         await self._local.put(key, result)
         size = len(result.text)
         if cost < _WORTH_SECONDS:
@@ -137,10 +134,7 @@ class RedisCache:
         return f"{self._namespace}:{kind}:{self._version}:{sha256(key.encode()).hexdigest()[:40]}".encode()
 
     async def accept(self, key: str, stored: bytes) -> Result | None:
-        """Decode a stored value, store its result in the local tier and return it. Return None for a damaged value.
-
-        Raises CacheUnavailable for a result that is longer than this process accepts.
-        """
+        """Decode a stored value, store its result in the local tier and return it. Return None for a damaged value."""
         try:
             longest = int(self._max_value / DIGITS_RATIO)
             result = await off_loop(len(stored), decode, self.name("result", key), stored, longest)
@@ -179,10 +173,9 @@ class RedisCache:
         self._metrics.cache_dropped.labels(reason).inc()
 
     async def ping(self) -> None:
-        """Check that Redis reads, stores and runs scripts; raises CacheUnavailable if not.
+        """Check that Redis reads, stores and runs scripts; it may answer PING, but lack rights or slots for these.
 
-        A server may answer PING but refuse other commands, because the user lacks rights or the cluster lacks slots. A
-        server that is out of memory passes the check, because look-ups still succeed.
+        Raises CacheUnavailable if not. A server that is out of memory passes, because look-ups still succeed.
         """
         name, redis = self.name("result", "probe"), self.client.redis
         for answer in await asyncio.gather(

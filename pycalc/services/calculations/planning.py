@@ -56,8 +56,8 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """Return the options of a request. ``given`` has the texts of options by name; other options get their defaults.
 
-    Raises InvalidInput for an option that the operation does not have, for an invalid text, and for options that
-    exclude each other. The text of ``mod`` is not checked here, but by ``make_plan``.
+    Raises InvalidInput for an unknown or invalid option, and for options that exclude each other. The text of ``mod``
+    is not checked here, but by ``make_plan``.
     """
     for name in given:
         if name == "mod" and not isinstance(operation, Modular):
@@ -96,10 +96,7 @@ def takes_precision(operation: Calculable[Any]) -> bool:
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
-    """Return whether the literals, the modulus and the precision are small, and the operation is quick to plan.
-
-    If so, planning takes well under a millisecond. With large operands, planning may take seconds.
-    """
+    """Return whether planning takes well under a millisecond; with large operands, it may take seconds."""
     if sum(map(len, literals)) > _LONGEST_SHORT:
         return False
     size = sum(map(size_of, literals)) + size_of(options.modulus or "")
@@ -111,8 +108,7 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
     """Return the plan of the operation ``name``. ``literals`` are its operands in the order of its parameters.
 
-    Unless the request is short (see ``is_short``), the estimated cost includes the time to send the calculation to a
-    worker.
+    Unless the request is short (see ``is_short``), the cost includes the time to send the calculation to a worker.
 
     Raises InvalidInput for an invalid operand or modulus, and for a summary of operands that are too long to record.
     Raises DomainError if the operation has no value for the operands.
@@ -186,10 +182,7 @@ def _decimal_plan(max_digits: int, name: str, literals: tuple[str, ...], options
 
 
 def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
-    """Raise ResultTooLarge, with the first and last digits, if a full result has more than ``max_digits`` digits.
-
-    Summaries and residues are not checked.
-    """
+    """Raise ResultTooLarge if a full result, not a summary or residue, has more than ``max_digits`` digits."""
     if plan.too_large or (plan.task.view == "value" and int_of(facts.digits) > max_digits):
         detail = f"The result has more than {max_digits:,} digits, too many to write out: ask for a smaller result."
         raise ResultTooLarge(detail, int_of(facts.digits), max_digits, facts.leading, facts.trailing)
@@ -202,10 +195,7 @@ def ends_of(plan: Plan) -> Plan:
 
 
 def recorded_key(operation: str, recorded_input: str) -> str:
-    """Return the cache key of a result whose recorded input abbreviates an operand or an option.
-
-    The key depends only on what the history stores, so the result can be found without the full input.
-    """
+    """Return the cache key of a result whose recorded input is abbreviated: it can be found without the full input."""
     return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
 
 
@@ -239,10 +229,9 @@ def _invalid(name: str, detail: str) -> InvalidInput:
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    ``call`` is a calculation with the same value: an operation's name, and its operands by their names. A client can
-    request its first and last digits (``view=summary``). It is set if the whole expression is one call of an operation
-    with summaries, and the operands are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100
-    counts as a call of ``pow``.
+    ``call`` is a calculation with the same value, of which a client can request a summary: an operation's name, and its
+    operands by name. It is None unless the whole expression is one call of an operation with summaries, and the
+    operands are exact, short and quickly computed. A power such as 2^100 counts as a call of ``pow``.
     """
 
     expression: str

@@ -58,9 +58,8 @@ class Computer:
     ) -> None:
         """Limit each computation in a worker to ``timeout`` seconds, and each caller's computing time to ``quota``.
 
-        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes.
-        Workers return long results through files of the ``/proc`` file system, which must be mounted at ``proc``.
-        Raises OSError if it is not.
+        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes. Raises
+        OSError if the ``/proc`` file system is not mounted at ``proc``.
         """
         self._descriptors = proc / str(os.getpid()) / "fd"  # workers open the files of this process by these paths
         if not self._descriptors.is_dir():
@@ -88,7 +87,7 @@ class Computer:
           the rest of the quota, or if no file can be made for the result;
         - Unavailable if no worker starts, if the worker dies, or at shutdown;
         - ComputationTimeout at the deadline or at the limit of memory, or at once if the computation would take far
-          longer than the deadline and the operation has no partial results.
+          longer and the operation has no partial results.
 
         Cancellation kills the worker that computes the result.
         """
@@ -139,9 +138,8 @@ class Computer:
     async def _worker_slot(self, caller: Principal, seconds: float, key: str | None = None) -> AsyncIterator[int]:
         """Return a context that holds a slot. Its value is the descriptor of a new in-memory file for the result.
 
-        The caller's quota is charged for the time in the context. ``seconds`` is an estimate of this time. It is
-        reserved, so that a caller's concurrent computations stay within the quota. ``key`` is as for
-        ``Admission.slot``. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
+        The caller's quota is charged for the time in the context. The estimate ``seconds`` is reserved, so that a
+        caller's concurrent computations stay within the quota. ``key`` is as for ``Admission.slot``.
         """
         self.quota.require(caller, seconds)
         async with self._until_abandoned(), self._admission.slot(caller.user_id, key):
@@ -186,8 +184,7 @@ class Computer:
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, charge the caller's quota, and return the function's result.
 
-        The function may use up to PLANNING_MEMORY bytes, but no more than one worker may take. Raises the function's
-        errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute`` does.
+        The function may use up to PLANNING_MEMORY bytes. Raises its errors, and those of ``compute``.
         """
         async with self._worker_slot(caller, 0.0) as result_fd:
             return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
@@ -217,9 +214,8 @@ class Computer:
     async def _in_worker(self, most_bytes: int, result_fd: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        The function may use ``most_bytes`` of memory, but no more than one worker may take. If it needs more, the
-        worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts. Raises the errors of the
-        function, Unavailable, and ComputationTimeout. At the deadline, the latter has the partial result in the file.
+        If the function needs more than ``most_bytes`` of memory, or than one worker may take, the worker writes
+        OUT_OF_MEMORY to the file ``result_fd`` and aborts. At the deadline, the file may have a partial result.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()
@@ -248,10 +244,7 @@ class Computer:
         return returned
 
     async def _killable(self, function: Callable[..., T], *args: object) -> T:
-        """Call a function in a worker process. At a cancellation, wait until the process is killed and reaped.
-
-        The caller may be cancelled several times by Task.cancel, from which anyio's shields don't protect.
-        """
+        """Call a function in a worker process. At a cancellation, wait until the process is killed and reaped."""
         working = asyncio.ensure_future(
             anyio.to_process.run_sync(function, *args, cancellable=True, limiter=self._limiter)
         )
@@ -259,6 +252,7 @@ class Computer:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
             working.cancel()
+            # The caller may be cancelled again by Task.cancel, from which anyio's shields don't protect.
             with anyio.CancelScope(shield=True):
                 while not working.done():
                     with suppress(asyncio.CancelledError):

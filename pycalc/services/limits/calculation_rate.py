@@ -46,7 +46,7 @@ class CalculationRateLimit:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """Keep users' blocks in ``blocks``. Several limits may share the dictionary: a user has one limit at a time."""
+        """Keep users' blocks in ``blocks``, which several limits may share: a user has one limit at a time."""
         limits = parse_limits(limit)
         self._limit = limit
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
@@ -56,10 +56,7 @@ class CalculationRateLimit:
         self._blocks = blocks
 
     async def require_remaining(self, user_id: bytes) -> None:
-        """Raise RateLimited if the user has no calculations left in a window.
-
-        No calculation is used up, but a block of calculations may be counted in advance.
-        """
+        """Raise RateLimited if the user has no calculations left in a window. No calculation is used up."""
         if self._block_of(user_id) is None:
             states = await self.spend(user_id, 0)
             if full := [state for state in states if not state.remaining]:

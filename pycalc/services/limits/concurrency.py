@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
 
@@ -78,15 +79,13 @@ class ConcurrencyLimit:
                 del self._taken_by[key]
 
 
+@dataclass(eq=False, slots=True)
 class Slot:
     """A slot of a ConcurrencyLimit, held until ``release``, or until the end of a ``with`` statement for the slot."""
 
-    __slots__ = ("_amount", "_key", "_release")
-
-    def __init__(self, release: Callable[[Hashable, int], None], key: Hashable, amount: int) -> None:
-        self._release = release
-        self._key = key
-        self._amount = amount
+    _release: Callable[[Hashable, int], None]
+    _key: Hashable
+    _amount: int
 
     def release(self) -> None:
         """Return the slot to its ConcurrencyLimit. Releasing it again does nothing."""
@@ -105,10 +104,7 @@ class QueueingLimit:
     """A limit on concurrent work, with a bounded queue and a bounded wait."""
 
     def __init__(self, at_once: int, most: int, seconds: float, refused: Counter, detail: str) -> None:
-        """Let ``at_once`` callers hold a slot, and further callers wait for one for up to ``seconds``.
-
-        At most ``most`` callers hold a slot or wait. A refusal increments ``refused``, and has the message ``detail``.
-        """
+        """Let ``at_once`` callers hold a slot, and others wait for up to ``seconds``: together at most ``most``."""
         self._free = asyncio.Semaphore(at_once)
         self._most = most
         self._seconds = seconds

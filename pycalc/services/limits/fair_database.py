@@ -29,10 +29,7 @@ class FairDatabase:
     def __init__(
         self, database: Database, client: Callable[[], Hashable | None], refused: Counter, *, wait_seconds: float = 1.0
     ) -> None:
-        """Share ``database`` between clients.
-
-        If a client has too many reads or writes at once, the further ones wait here before they enter the database's
-        queues. A call that waits longer than ``wait_seconds`` raises Overloaded.
+        """Share ``database`` between clients. A call that waits longer than ``wait_seconds`` raises Overloaded.
 
         ``client`` must return a key of the user, or of the address, whose request is being handled. It must return None
         outside of requests, where nothing is limited.
@@ -76,7 +73,6 @@ class FairDatabase:
 
     @asynccontextmanager
     async def _share_of(self, shares: dict[Hashable, QueueingLimit], at_once: int) -> AsyncIterator[None]:
-        """Wait until the present client may read or write, and return a context for it; raises Overloaded."""
         client = self._client()
         if client is None:
             yield

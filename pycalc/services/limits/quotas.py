@@ -46,10 +46,7 @@ Uses = Sequence[_WindowUse]  # empty for a caller without limits
 
 
 class WindowQuota:
-    """A quota of each user in fixed windows, which begin at multiples of their length since the epoch.
-
-    Each caller's limits define the amount and the length of the window. No method awaits anything, so each is atomic.
-    """
+    """A quota of each user in fixed windows, which begin at multiples of their length since the epoch."""
 
     def __init__(
         self,
@@ -61,10 +58,7 @@ class WindowQuota:
         *,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Create a quota whose amounts are called ``noun`` in sentences and ``unit`` in header fields.
-
-        ``limit_of`` selects this quota's limit from a caller's limits.
-        """
+        """Call amounts ``noun`` in sentences and ``unit`` in header fields. ``limit_of`` selects a caller's limit."""
         self._name = name
         self._noun = noun
         self._unit = unit
@@ -104,19 +98,16 @@ class WindowQuota:
         self._add(self._uses_of(caller), amount)
 
     def spend(self, caller: Principal, amount: float) -> Uses:
-        """Charge ``amount``. Return the used amounts that now include it, as ``refund`` needs them.
-
-        If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded.
-        """
+        """Charge ``amount`` if it is left, else raise QuotaExceeded. Return the used amounts, for ``refund``."""
         uses = self.require(caller, amount)
         self._add(uses, amount)
         return uses
 
     def refund(self, uses: Uses, amount: float) -> None:
-        """Take back a charge of ``amount``. ``uses`` must be what ``spend`` has returned for this charge.
+        """Take back a charge of ``amount`` in its own window; ``spend`` has returned ``uses`` for this charge.
 
-        This changes only the window of the charge, even if that window has ended. If the charge is stored already,
-        other processes learn of the refund only through later charges, because a stored amount never decreases.
+        If the charge is stored already, other processes learn of the refund only through later charges, because a
+        stored amount never decreases.
         """
         self._add(uses, -amount)
 
@@ -194,10 +185,7 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark the used amounts in ``uses`` as stored, except those that were charged while they were being stored.
-
-        A stored amount never decreases, so the store may have kept a larger amount after a refund.
-        """
+        """Mark the used amounts in ``uses`` as stored, except those that were charged while they were being stored."""
         for stored in uses:
             use = self._unstored.get(stored.id)
             if use is not None and round(use.charged * 1e6) == stored.used:
