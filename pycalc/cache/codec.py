@@ -73,15 +73,9 @@ def decode(name: bytes, stored: bytes, longest: int) -> Result:
             text = expander.decompress(text, length + 1)  # one byte more, so that a longer text is noticed
         if len(text) != length:
             raise ValueError("the text does not have the recorded length")
-        digest = fields["sha256"]
-        facts = Facts(
-            text.decode() if fields["stored"] else None,
-            fields["digits"],
-            fields["exact"],
-            fields["leading"],
-            fields["trailing"],
-            None if digest is None else bytes.fromhex(digest),
-        )
+        known = text.decode() if fields["stored"] else None
+        digest = None if fields["sha256"] is None else bytes.fromhex(fields["sha256"])
+        facts = Facts(known, fields["digits"], fields["exact"], fields["leading"], fields["trailing"], digest)
         return Result(text, facts, fields["head"].encode(), fields["tail"].encode())
     except zstd.ZstdError as error:
         raise ValueError("the text is damaged") from error

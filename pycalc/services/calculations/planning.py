@@ -59,15 +59,13 @@ def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     Raises InvalidInput for an unknown or invalid option, and for options that exclude each other. The text of ``mod``
     is not checked here, but by ``make_plan``.
     """
+    options = {"mod": isinstance(operation, Modular), "view": isinstance(operation, Summarisable)}
+    options |= {"base": operation.numeric, "precision": takes_precision(operation)}
     for name in given:
-        if name == "mod" and not isinstance(operation, Modular):
-            raise _invalid(name, f"{operation.name} does not have the option mod: leave it out.")
-        if name == "view" and not isinstance(operation, Summarisable):
-            raise _invalid(name, f"{operation.name} does not have the option view: leave it out.")
-        if name == "base" and not operation.numeric:
-            raise _invalid(name, f"The result of {operation.name} is not an integer: leave base out.")
-        if name not in ("mod", "view", "base") and not (name == "precision" and takes_precision(operation)):
+        if name not in options:
             raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
+        if not options[name]:
+            raise _invalid(name, f"{operation.name} does not have the option {name}: leave it out.")
     if given.get("view", "full") not in ("full", "summary"):
         raise _invalid("view", "view must be full or summary.")
     summary = given.get("view") == "summary"

@@ -93,10 +93,7 @@ class ResultFinder:
         """Compute the result of a plan and store it in the cache."""
         self._misses.inc()
         result = result_of(plan, *await self._computer.compute(plan, caller))
-        try:
-            await self._cache.put(plan.key, result, plan.seconds)
-        except CacheUnavailable:
-            self._cache_errors.inc()
+        await self._cache.put(plan.key, result, plan.seconds)
         return result
 
 
