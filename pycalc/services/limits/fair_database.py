@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import nullcontext
 from typing import TypeVar
 
 from prometheus_client import Counter
@@ -36,25 +36,26 @@ class FairDatabase:
         """
         self._database = database
         self._client = client
-        self._refused = refused
-        self._wait_seconds = wait_seconds
-        self._reads: dict[Hashable, QueueingLimit] = {}
-        self._writes: dict[Hashable, QueueingLimit] = {}
+        detail = "Too many of your requests wait for the database; retry in 1 s."
+        self._reads = QueueingLimit(_READS, _WAITING, wait_seconds, refused, detail)
+        self._writes = QueueingLimit(_WRITES, _WAITING, wait_seconds, refused, detail)
 
     @property
     def shared(self) -> bool:
         return self._database.shared
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        async with self._share_of(self._reads, _READS):
+        client = self._client()
+        async with nullcontext() if client is None else self._reads.slot(client):
             return await self._database.read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        client = self._client()
+        async with nullcontext() if client is None else self._writes.slot(client):
+            return await self._database.write(work)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         return await self._database.read_reserved(work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        async with self._share_of(self._writes, _WRITES):
-            return await self._database.write(work)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._database.insert(table, rows, also)
@@ -70,20 +71,3 @@ class FairDatabase:
 
     async def aclose(self) -> None:
         await self._database.aclose()
-
-    @asynccontextmanager
-    async def _share_of(self, shares: dict[Hashable, QueueingLimit], at_once: int) -> AsyncIterator[None]:
-        client = self._client()
-        if client is None:
-            yield
-            return
-        share = shares.get(client)
-        if share is None:
-            detail = "Too many of your requests wait for the database; retry in 1 s."
-            share = shares[client] = QueueingLimit(at_once, _WAITING, self._wait_seconds, self._refused, detail)
-        try:
-            async with share.slot():
-                yield
-        finally:
-            if not share.entered:
-                del shares[client]
