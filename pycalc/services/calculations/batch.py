@@ -87,7 +87,7 @@ class BatchCalculator:
                 raise
             return unrecorded[-1]
 
-        self._calculator.require_room()
+        self._calculator.recorder.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
             try:
                 found = await self._find_all(caller, requests, reservations, find)

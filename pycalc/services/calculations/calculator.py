@@ -91,7 +91,7 @@ class Calculator:
         self.max_digits = max_digits
         self._results = results
         self._computer = computer
-        self._recorder = recorder
+        self.recorder = recorder
         self._ids = ids
         self._tracer = tracer
         self._quota = quota
@@ -155,7 +155,7 @@ class Calculator:
         Raises the errors of ``find`` and of ``Recorder.record``.
         """
         try:
-            self.require_room()
+            self.recorder.require_room()  # before anything is computed
             facts_only = unchanged and plan.summary_seconds < plan.seconds
             calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
             (answer,) = await self.record(caller, (calculation,), key)
@@ -163,10 +163,6 @@ class Calculator:
             self.count_error(plan.task.operation, error)
             raise
         return answer
-
-    def require_room(self) -> None:
-        """Raise StoreUnavailable if nothing can be recorded now, because the database's file has a problem."""
-        self._recorder.require_room()
 
     async def make_again(
         self, caller: Principal, row: HistoryRow, plan: Plan | None, measure: Measure | None = None
@@ -255,7 +251,7 @@ class Calculator:
                     )
                     for identity, each in zip(self._ids.take(len(calculations)), calculations, strict=True)
                 ]
-                await self._recorder.record(rows, None if key is None else key.row(rows))
+                await self.recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
             self.refund(calculations)
             raise
@@ -268,7 +264,7 @@ class Calculator:
     def refund(self, calculations: Sequence[Unrecorded]) -> None:
         """Refund the bytes that ``find`` has charged for calculations that will not be recorded."""
         for each in calculations:
-            self._quota.refund(each.uses, each.sent)
+            self._quota.add(each.uses, -each.sent)
 
     def count_error(self, operation: str, error: PycalcError) -> None:
         """Count a calculation that failed. KeysTaken is not counted, because the recorded answer is sent instead."""

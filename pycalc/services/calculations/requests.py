@@ -37,10 +37,8 @@ def read_evaluation(body: bytes) -> Request:
     if not isinstance(expression, str) or isinstance(expression, _Number):
         detail = 'expression must be a string such as "3^(10^12) mod 10^20".'
         raise InvalidInput.of(FieldProblem("/expression", detail))
-    wrong = [name for name, value in document.items() if not isinstance(value, _Number)]
-    if wrong:
-        problems = (FieldProblem(pointer_step(name), f"{shown(name)} must be a number.") for name in wrong)
-        raise InvalidInput.of(*problems)
+    if wrong := [name for name, value in document.items() if not isinstance(value, _Number)]:
+        raise InvalidInput.of(*(FieldProblem(pointer_step(name), f"{shown(name)} must be a number.") for name in wrong))
     return "evaluate", (expression,), options_of(CALCULATIONS["evaluate"], document)
 
 

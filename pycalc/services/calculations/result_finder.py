@@ -61,7 +61,7 @@ class ResultFinder:
             return Found(await self._compute(plan, caller), cached=False)
         joined = self._single_flight.is_running(plan.key)
         try:
-            with self._computer.wanted(plan, caller):
+            with self._computer.admission.wanted(plan.key, caller.user_id):
                 found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, caller))
             if joined:
                 await self._computer.scheduler.time_slice(_WAKE_SECONDS)

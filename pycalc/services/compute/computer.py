@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -70,21 +70,21 @@ class Computer:
         self.timeout = timeout
         self._most_memory = worker_memory // workers
         self.scheduler = LoopScheduler()
-        self._admission = Admission(metrics, workers, max_wait=timeout)
+        self.admission = Admission(metrics, workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
         self._idle: list[float] = []
         self._abandoned = False
         self._limits: set[asyncio.Timeout] = set()
-        metrics.compute_running.set_function(lambda: self._admission.running)
-        metrics.compute_waiting.set_function(lambda: self._admission.waiting)
+        metrics.compute_running.set_function(lambda: self.admission.running)
+        metrics.compute_waiting.set_function(lambda: self.admission.waiting)
 
     async def compute(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         """Compute and verify a result as ``execute`` does. Return its text, empty for a summary, and its facts.
 
         Raises the errors of ``execute``, and:
         - QuotaExceeded if too little of the caller's quota is left;
-        - Overloaded if too many requests wait, if this one waits too long, if the caller's other computations may need
-          the rest of the quota, or if no file can be made for the result;
+        - Overloaded if the queue is full, if the wait is too long, if the caller's other computations may need the rest
+          of the quota, or if no file can be made for the result;
         - Unavailable if no worker starts, if the worker dies, or at shutdown;
         - ComputationTimeout at the deadline or at the limit of memory, or at once if the computation would take far
           longer and the operation has no partial results.
@@ -112,10 +112,6 @@ class Computer:
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, facts
 
-    def wanted(self, plan: Plan, caller: Principal) -> AbstractContextManager[None]:
-        """Return a context in which a caller waits for a plan's computation, which another caller may have begun."""
-        return self._admission.wanted(plan.key, caller.user_id)
-
     async def _dispatch(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         task = plan.task
         in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
@@ -142,7 +138,7 @@ class Computer:
         caller's concurrent computations stay within the quota. ``key`` is as for ``Admission.slot``.
         """
         self.quota.require(caller, seconds)
-        async with self._until_abandoned(), self._admission.slot(caller.user_id, key):
+        async with self._until_abandoned(), self.admission.slot(caller.user_id, key):
             with self.quota.reserved(caller, seconds):
                 try:
                     result_fd = os.memfd_create("pycalc-result")  # a file on disk would delay the syncs of other files
@@ -161,25 +157,21 @@ class Computer:
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
-        try:
+        for retries in (1, 0):  # anyio may choose an idle worker that has just died
+            starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
             try:
-                await self._start_worker()
-            except anyio.BrokenWorkerProcess:  # anyio chose an idle worker that had just died
-                await self._start_worker()
-        except (anyio.BrokenWorkerProcess, OSError) as error:
-            _log.warning("a worker process did not start", error=str(error))
-            raise Unavailable("The computation could not be started; retry in 1 s.") from error
-
-    async def _start_worker(self) -> None:
-        """Start a worker, or use one that anyio keeps idle."""
-        starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
-        try:
-            # If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
-            await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
-        except asyncio.CancelledError:
-            # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
-            starting.add_done_callback(lambda started: started.cancelled() or started.exception())
-            raise
+                # If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
+                await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
+            except asyncio.CancelledError:
+                # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
+                starting.add_done_callback(lambda started: started.cancelled() or started.exception())
+                raise
+            except (anyio.BrokenWorkerProcess, OSError) as error:
+                if not retries:
+                    _log.warning("a worker process did not start", error=str(error))
+                    raise Unavailable("The computation could not be started; retry in 1 s.") from error
+            else:
+                return
 
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, charge the caller's quota, and return the function's result.

@@ -102,11 +102,7 @@ class SharedCounters:
 
 
 def counters_of(
-    name: str,
-    metrics: Metrics,
-    shared: Shared | None,
-    bound: int = MAX_KEYS,
-    clock: Callable[[], float] = monotonic,
+    name: str, metrics: Metrics, shared: Shared | None, bound: int = MAX_KEYS, clock: Callable[[], float] = monotonic
 ) -> CounterStore:
     """Return the counters of the limit ``name``: in the shared cache if there is one, else in this process.
 

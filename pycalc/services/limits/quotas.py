@@ -95,23 +95,20 @@ class WindowQuota:
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to what is used of each of the caller's limits: the user's, and the API key's own."""
-        self._add(self._uses_of(caller), amount)
+        self.add(self._uses_of(caller), amount)
 
     def spend(self, caller: Principal, amount: float) -> Uses:
-        """Charge ``amount`` if it is left, else raise QuotaExceeded. Return the used amounts, for ``refund``."""
+        """Charge ``amount`` if it is left, else raise QuotaExceeded. Return the used amounts that now include it."""
         uses = self.require(caller, amount)
-        self._add(uses, amount)
+        self.add(uses, amount)
         return uses
 
-    def refund(self, uses: Uses, amount: float) -> None:
-        """Take back a charge of ``amount`` in its own window; ``spend`` has returned ``uses`` for this charge.
+    def add(self, uses: Uses, amount: float) -> None:
+        """Add ``amount`` to the used amounts. It is negative for a refund, which concerns the window of the charge.
 
         If the charge is stored already, other processes learn of the refund only through later charges, because a
         stored amount never decreases.
         """
-        self._add(uses, -amount)
-
-    def _add(self, uses: Uses, amount: float) -> None:
         for use in uses:
             use.charged += amount
             self._store_later(use)
@@ -156,7 +153,8 @@ class WindowQuota:
 
     def _uses_of(self, caller: Principal) -> list[_WindowUse]:
         """Return what the user, and the API key, have used in their present windows; begin missing windows."""
-        limit, uses = self._limit_of(caller.limits), list[_WindowUse]()
+        uses: list[_WindowUse] = []
+        limit = self._limit_of(caller.limits)
         if limit is not None:
             now, user_id = self._clock(), caller.user_id
             use = self._uses.get(user_id)

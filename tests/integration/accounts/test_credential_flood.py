@@ -49,7 +49,7 @@ async def test_invented_credentials_do_not_make_calculations_fail(
     await asyncio.gather(*(_invented(client, number) for number in range(_AT_ONCE)))
     assert not slow.done()
     calculations = [asyncio.create_task(client.get(f"/fibonacci/{n}", headers=headers)) for n in range(1_000, 1_020)]
-    await until(lambda: bool(resources.calculator._recorder._committing), "a commit waits for the write before it")
+    await until(lambda: bool(resources.calculator.recorder._committing), "a commit waits for the write before it")
     fast.set()
     assert [(await calculation).status_code for calculation in calculations] == [200] * 20
     assert await slow
