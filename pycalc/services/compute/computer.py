@@ -160,7 +160,7 @@ class Computer:
         for retries in (1, 0):  # anyio may choose an idle worker that has just died
             starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
             try:
-                # If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
+                # If the caller is cancelled, the start goes on: anyio would lose a process that is half started.
                 await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
             except asyncio.CancelledError:
                 # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
