@@ -21,8 +21,7 @@ T = TypeVar("T")
 FORMAT = 1  # raise this number with each change of the encoding
 INLINE_BYTES = 64 * 1024  # longer values are encoded and decoded in a thread, because that takes more than 0.1 ms
 COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
-# Bytes of a compressed text per decimal digit, at most. Random digits are compressed to 0.425 of their length;
-# log2(10)/8 = 0.415 is the least that any code could reach.
+# Bytes of a compressed text per decimal digit, at most; log2(10)/8 = 0.415 is the least that any code could reach.
 DIGITS_RATIO = 0.43
 _DIGEST_BYTES = 16
 _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more than 8 MiB

@@ -122,7 +122,6 @@ class IdempotencyKeys:
             self._running.discard(key.id)
 
     async def _recorded(self, key: RequestKey) -> Recorded | None:
-        """Return the recorded outcome of a request, or None. Raises InvalidInput and Conflict as ``once`` does."""
         stored = await self._store.find(key.id)
         if stored is None:
             return None

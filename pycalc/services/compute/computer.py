@@ -30,8 +30,7 @@ from pycalc.services.operations import CALCULATIONS
 # Computations up to this cost run on the event loop, because sending them to a worker costs about as much.
 INLINE_SECONDS = 0.0003
 _SHORT_SECONDS = 0.00005  # computations up to this cost run without waiting for a time slice
-# A task without partial results is refused if its estimate exceeds this many deadlines. Estimates are right within a
-# factor of two.
+# A task without partial results is refused above this many deadlines. Estimates are right within a factor of two.
 _MOST_DEADLINES = 4
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter results are copied
 _MOST_FOUND = 16 * 1024  # the most bytes of a partial result that are read at the deadline

@@ -14,8 +14,7 @@ from pycalc.services.limits.concurrency import QueueingLimit
 
 T = TypeVar("T")
 
-# The most reads and writes of one client that the database runs or queues. More than its threads or connections of each
-# kind, so that a single client can keep them busy.
+# The most reads and writes of one client at once: more than the threads or connections, so that it can keep them busy.
 _READS, _WRITES = 32, 8
 _WAITING = 1_024  # the most reads, and the most writes, of one client that run or wait
 

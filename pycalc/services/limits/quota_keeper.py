@@ -58,8 +58,7 @@ class QuotaKeeper:
     async def states(self, caller: Principal) -> list[QuotaState]:
         """Return the state of each of the caller's quotas, with the charges that other processes have stored by now.
 
-        If the database is unavailable, the charges of other processes are as they were last read. Raises Overloaded if
-        too many of the caller's reads wait.
+        Without the database, these are as last read. Raises Overloaded if too many of the caller's reads wait.
         """
         with suppress(StoreUnavailable):
             for quota, _ in self._quotas:
