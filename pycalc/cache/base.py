@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from math import inf
+from sys import maxsize
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from pycalc.models.results import Result
@@ -13,23 +14,19 @@ LOCAL_TIER = 0.0  # with this cost, ``get`` looks only in the local tier
 
 
 class Cache(Protocol):
-    """A store of results, bounded in bytes, with one or several tiers: local memory, and a shared store such as Redis.
-
-    The key of a result is a text that names the calculation.
-    """
+    """A store of results, bounded in bytes. Local memory is one tier, and a shared store such as Redis another."""
 
     async def get(self, key: str, cost: float = inf) -> Result | None:
         """Return the result under a key, or None if there is none.
 
-        ``cost`` is the estimated time in seconds to compute the result. A shared tier whose look-up takes longer is
-        skipped. Raises CacheUnavailable if a shared tier does not answer or can't be used.
+        A shared tier whose look-up takes longer than ``cost``, the estimated seconds to compute the result, is skipped.
+        Raises CacheUnavailable if a shared tier does not answer or can't be used.
         """
 
     async def put(self, key: str, result: Result, cost: float = inf) -> None:
         """Store a result in the local tier, and in a shared tier if a look-up there takes less than ``cost`` seconds.
 
-        ``cost`` is the estimated time in seconds to compute the result. A tier may store the result later, in the
-        background, or drop it, for example because it has no room.
+        A tier may store the result later, in the background, or drop it, for example because it has no room.
         """
 
     async def ping(self) -> None:
@@ -44,7 +41,7 @@ class Bound(NamedTuple):
 
     key: str
     expiry: float
-    limit: int
+    limit: int = maxsize
 
 
 class Spent(NamedTuple):
@@ -52,42 +49,26 @@ class Spent(NamedTuple):
 
     allowed: bool  # whether this counter has room for the amount
     used: int  # the count now; some stores return the limit for a count above it
-    seconds: float  # until the counter expires
+    seconds: float  # until the counter expires; 0 if there is none
 
 
 def counter_digest(key: str) -> bytes:
-    """Return a digest of a counter's key, because the key may contain a client's text of any length and characters."""
+    """Return a digest of a counter's key, which may contain a client's text of any length and characters."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class CounterStore(Protocol):
     """Counters that expire a fixed time after their first increment from zero, and never fall below zero."""
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """Return the clock of ``get_expiry``: a function that returns seconds since an arbitrary moment."""
-
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add ``amount``, which may be negative, to a counter and return the new count.
-
-        A counter that does not exist begins at 0, and expires ``expiry`` seconds later. Some stores round ``expiry``
-        down to whole seconds.
-        """
-
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         """Add ``amount`` to the counters of all ``bounds``, or to none if one would exceed its limit.
 
-        Return the states of the counters, in the order of ``bounds``.
+        ``amount`` may be negative or 0. Return the states of the counters, in the order of ``bounds``. Some stores
+        round expiries down to whole seconds.
         """
 
-    async def get(self, key: str) -> int:
-        """Return the count, or 0 if there is no such counter."""
-
-    async def get_expiry(self, key: str) -> float:
-        """Return the time by ``clock`` at which a counter expires, or the present time if there is no such counter."""
-
-    async def clear(self, key: str) -> None:
-        """Delete a counter."""
+    async def clear(self, *keys: str) -> None:
+        """Delete counters."""
 
 
 class RevocationNotifications(Protocol):
@@ -107,9 +88,7 @@ class Claim(Protocol):
         """Return the stored result. If there is none, try to take the lease, and return whether this request holds it.
 
         A damaged result is deleted, and False is returned. The lease is renewed until ``release``, and expires if its
-        process dies.
-
-        Raises CacheUnavailable if the cache does not answer. The lease may have been taken, but may not be renewed.
+        process dies. Raises CacheUnavailable if the cache does not answer; the lease may have been taken even so.
         """
 
     def release(self) -> None:
@@ -123,23 +102,16 @@ class Leases(Protocol):
         """Return whether a result of ``digits`` digits is short enough to be stored for other processes."""
 
     def claim(self, key: str) -> Claim:
-        """Return a request for the lease on the result under a key, without sending it to the cache.
-
-        The caller must call ``release`` in the end.
-        """
+        """Return a request for the lease on a result, without sending it. The caller must ``release`` it in the end."""
 
 
 @runtime_checkable
-class Shared(Protocol):
+class Shared(Leases, Protocol):
     """A cache that several processes share."""
 
     @property
     def revocations(self) -> RevocationNotifications:
         """Return the notifications of revocations."""
-
-    @property
-    def leases(self) -> Leases:
-        """Return the leases on results."""
 
     def counters(self, name: str) -> CounterStore:
         """Return the counters of the limit ``name``. They raise CacheUnavailable if the cache does not answer."""

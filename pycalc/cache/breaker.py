@@ -20,10 +20,7 @@ _log = get_logger(__name__)
 
 
 class CircuitState(IntEnum):
-    """The states of a circuit breaker, which are also the values of its metric.
-
-    Only a closed breaker lets commands through.
-    """
+    """The states of a circuit breaker, and the values of its metric. Only a closed breaker lets commands through."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -48,10 +45,7 @@ class CircuitBreaker:
         metrics.cache_circuit.set_function(lambda: self.state)
 
     async def begin(self) -> None:
-        """Start to probe in the background while the breaker is open, and wait for the first probe.
-
-        A successful probe closes the breaker.
-        """
+        """Start to probe in the background while the breaker is open, and wait for the first probe."""
         probed = asyncio.Event()
         self._probing = asyncio.get_running_loop().create_task(self._run(probed), name="cache circuit")
         await probed.wait()
@@ -63,8 +57,8 @@ class CircuitBreaker:
     def late(self, sent: float) -> None:
         """Count a late reply to a command that was sent at the time ``sent`` of ``clock``.
 
-        The third late reply in a row opens the breaker. If the command was sent before the last late reply was counted,
-        its reply is not counted, because the same stall has delayed both commands.
+        If the command was sent before the last late reply was counted, its reply is not counted, because the same stall
+        has delayed both commands.
         """
         if sent < self._late_at:
             return

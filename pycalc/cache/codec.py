@@ -21,8 +21,7 @@ T = TypeVar("T")
 FORMAT = 1  # raise this number with each change of the encoding
 INLINE_BYTES = 64 * 1024  # longer values are encoded and decoded in a thread, because that takes more than 0.1 ms
 COMPRESSED_BYTES = 4 * 1024  # longer texts are compressed
-# Bytes of a compressed text per decimal digit, at most. Random digits are compressed to 0.425 of their length;
-# log2(10)/8 = 0.415 is the least that any code could reach.
+# Bytes of a compressed text per decimal digit, at most; log2(10)/8 = 0.415 is the least that any code could reach.
 DIGITS_RATIO = 0.43
 _DIGEST_BYTES = 16
 _WINDOW_LOG = 23  # limits the decompressor's memory: our frames need no more than 8 MiB
@@ -38,12 +37,8 @@ class TooLong(ValueError):
 
 
 def encode(name: bytes, result: Result) -> bytes:
-    """Return the encoded result, which begins with a digest over ``name`` and the result.
-
-    ``name`` is the key under which the encoding will be stored.
-    """
-    text = bytes(result.text)
-    facts = result.facts
+    """Return the encoded result, which begins with a digest over the result and the key ``name`` in the store."""
+    text, facts = bytes(result.text), result.facts
     fields = {
         "length": len(text),
         **facts._asdict(),
@@ -77,15 +72,9 @@ def decode(name: bytes, stored: bytes, longest: int) -> Result:
             text = expander.decompress(text, length + 1)  # one byte more, so that a longer text is noticed
         if len(text) != length:
             raise ValueError("the text does not have the recorded length")
-        digest = fields["sha256"]
-        facts = Facts(
-            text.decode() if fields["stored"] else None,
-            fields["digits"],
-            fields["exact"],
-            fields["leading"],
-            fields["trailing"],
-            None if digest is None else bytes.fromhex(digest),
-        )
+        known = text.decode() if fields["stored"] else None
+        digest = None if fields["sha256"] is None else bytes.fromhex(fields["sha256"])
+        facts = Facts(known, fields["digits"], fields["exact"], fields["leading"], fields["trailing"], digest)
         return Result(text, facts, fields["head"].encode(), fields["tail"].encode())
     except zstd.ZstdError as error:
         raise ValueError("the text is damaged") from error

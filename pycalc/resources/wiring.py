@@ -56,7 +56,7 @@ from pycalc.services.limits.concurrency import ConcurrencyLimit, ReadingSpeed, r
 from pycalc.services.limits.fair_database import FairDatabase
 from pycalc.services.limits.quota_keeper import QuotaKeeper
 from pycalc.services.limits.quotas import compute_quota, digits_quota
-from pycalc.services.limits.rate_limits import address_limit, login_limit
+from pycalc.services.limits.rate_limits import AddressRateLimit, FailedLogins
 from pycalc.settings import Settings
 from pycalc.urls import file_of
 
@@ -153,7 +153,7 @@ class Resources(AccountServices):
             metrics, workers=workers, timeout=timeout, worker_memory=memory, tracer=tracer, quota=seconds
         )
         self.quotas = stack.closing(QuotaKeeper(SqlQuotaStore(database), (seconds, digits)))
-        coordination = Coordination(shared.leases if shared else None, metrics, timeout)
+        coordination = Coordination(shared, metrics, timeout)
         results = ResultFinder(cache, self.computer, coordination, metrics, tracer)
         self.calculator = Calculator(
             results, self.computer, recorder, ids, metrics, max_digits=settings.max_digits, tracer=tracer, quota=digits
@@ -180,10 +180,12 @@ class Resources(AccountServices):
         self.account_list = AccountList(SqlUserListStore(database))
         self.dead_letters = DeadLetters(SqlDeadLetterStore(database), audit, recording.wake_relay)
         self.instances = InstanceList(SqlInstanceStore(database))
-        self.login_limit = login_limit(settings.login_limit, metrics, shared)
-        self.registration_limit = address_limit("register", "registrations", settings.register_limit, metrics, shared)
+        self.login_limit = FailedLogins(settings.login_limit, metrics, shared)
+        self.registration_limit = AddressRateLimit(
+            "register", "registrations", settings.register_limit, metrics, shared
+        )
         # Each process counts requests for pages separately.
-        self.page_limit = address_limit("pages", "requests for pages", settings.page_limit, metrics)
+        self.page_limit = AddressRateLimit("pages", "requests for pages", settings.page_limit, metrics)
         self.calculation_limit_of = calculation_limits(metrics, shared)
         # The limits of API keys apply in addition to those of their owners.
         self.key_limit_of = calculation_limits(metrics, shared, prefix=KEY_NAME)

@@ -13,7 +13,7 @@ from pycalc.cache.base import Bound, CounterStore, Shared
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.counters import Counters
 from tests.contract.backends import each
-from tests.harness.counting import spend_one
+from tests.harness.counting import count, count_of, spend_one
 from tests.harness.redis import AnyRedis
 from tests.harness.waiting import found
 
@@ -35,48 +35,54 @@ async def counters(request: pytest.FixtureRequest) -> AsyncIterator[CounterStore
 
 async def test_what_is_added_is_counted(counters: CounterStore) -> None:
     """A counter holds the sum of the additions to its key; an unused key is zero."""
-    assert await counters.incr("ada", 60) == 1
-    assert await counters.incr("ada", 60, 4) == 5
-    assert await counters.incr("bob", 60) == 1
-    assert await counters.get("ada") == 5
-    assert await counters.get("eve") == 0
+    assert await count(counters, "ada") == 1
+    assert await count(counters, "ada", 4) == 5
+    assert await count(counters, "bob") == 1
+    assert await count_of(counters, "ada") == 5
+    assert await count_of(counters, "eve") == 0
+
+
+async def seconds_left(counters: CounterStore) -> float:
+    """Return the seconds until the counter ``ada`` expires."""
+    (spent,) = await counters.spend(0, [Bound("ada", 60)])
+    return spent.seconds
 
 
 async def test_a_counter_expires(counters: CounterStore) -> None:
     """A counter expires at a fixed time after its first addition; later additions do not prolong it."""
-    await counters.incr("ada", 1)
-    assert 0 < await counters.get_expiry("ada") - counters.clock() <= 1.01
-    assert await counters.incr("ada", 60) == 2
-    assert await counters.get_expiry("ada") - counters.clock() <= 1.01
+    await count(counters, "ada", expiry=1)
+    assert 0 < await seconds_left(counters) <= 1.01
+    assert await count(counters, "ada") == 2
+    assert await seconds_left(counters) <= 1.01
 
     async def gone() -> bool | None:
-        return await counters.get("ada") == 0 or None
+        return await count_of(counters, "ada") == 0 or None
 
     await found(gone, "the counter has expired")
-    assert await counters.get_expiry("ada") <= counters.clock()
-    assert await counters.incr("ada", 60) == 1
-    assert 59 < await counters.get_expiry("ada") - counters.clock() <= 60
+    assert await seconds_left(counters) == 0
+    assert await count(counters, "ada") == 1
+    assert 59 < await seconds_left(counters) <= 60
 
 
 async def test_a_counter_is_forgotten(counters: CounterStore) -> None:
     """Removing one counter leaves the others unchanged."""
     for key in ("ada", "bob"):
-        await counters.incr(key, 60)
+        await count(counters, key)
     await counters.clear("ada")
     await counters.clear("eve")
-    assert (await counters.get("ada"), await counters.get("bob")) == (0, 1)
+    assert (await count_of(counters, "ada"), await count_of(counters, "bob")) == (0, 1)
 
 
 async def test_none_is_below_zero(counters: CounterStore) -> None:
     """A counter never falls below zero, even if more is subtracted than it holds."""
-    assert await counters.incr("ada", 60, -1) == 0
-    assert await counters.get("ada") == 0
-    assert await counters.incr("ada", 60, 2) == 2
-    assert await counters.incr("ada", 60, -1) == 1
-    assert await counters.incr("ada", 60, -5) == 0
-    assert await counters.incr("ada", 60) == 1
-    assert await counters.incr("ada", 60, -1) == 0
-    assert await counters.get("ada") == 0
+    assert await count(counters, "ada", -1) == 0
+    assert await count_of(counters, "ada") == 0
+    assert await count(counters, "ada", 2) == 2
+    assert await count(counters, "ada", -1) == 1
+    assert await count(counters, "ada", -5) == 0
+    assert await count(counters, "ada") == 1
+    assert await count(counters, "ada", -1) == 0
+    assert await count_of(counters, "ada") == 0
 
 
 async def test_all_of_it_or_nothing_is_spent(counters: CounterStore) -> None:
@@ -123,12 +129,12 @@ async def test_a_refused_amount_uses_up_nothing(counters: CounterStore) -> None:
     )
     assert batch[:2] == (False, 0)
     assert sum(each.allowed for each in single) == 100
-    assert await counters.get("ada") == 100
+    assert await count_of(counters, "ada") == 100
 
 
 async def test_a_name_is_any_text(counters: CounterStore) -> None:
     """A counter's name may be empty or long, and may contain spaces, letters of any alphabet or a lone surrogate."""
     for key in ("ada lovelace", "ада", "a" * 1_000, "", "*", "\ud800"):
-        assert await counters.incr(key, 60) == 1
+        assert await count(counters, key) == 1
     await counters.clear("*")
-    assert await counters.get("ada lovelace") == 1
+    assert await count_of(counters, "ada lovelace") == 1

@@ -16,6 +16,17 @@ async def spend_one(counters: CounterStore, key: str, amount: int, limit: int) -
     return spent
 
 
+async def count(counters: CounterStore, key: str, amount: int = 1, *, expiry: float = 60) -> int:
+    """Add to a counter without a limit; return the new count."""
+    (spent,) = await counters.spend(amount, [Bound(key, expiry)])
+    return spent.used
+
+
+async def count_of(counters: CounterStore, key: str) -> int:
+    """Return the present count of a counter."""
+    return await count(counters, key, 0)
+
+
 def calculation_rate(limit: str, clock: Callable[[], float] = monotonic) -> CalculationRateLimit:
     """Return a rate limit on calculations with new metrics and counters."""
     found = calculation_limits(Metrics(), clock=clock)(limit)

@@ -456,10 +456,10 @@ async def test_the_cached_result_of_a_recorded_calculation_is_sent_if_it_is_the_
         return kept.pop(0)
 
     monkeypatch.setattr(service.results, "look_up", cached)
-    assert await service.calculator.kept(ADA, row) == answer.result
+    assert await service.calculator.make_again(ADA, row, None) == answer.result
     for other in (row._replace(sha256=bytes(32)), row):
         with pytest.raises(NotFound):
-            await service.calculator.kept(ADA, other)
+            await service.calculator.make_again(ADA, other, None)
 
 
 async def test_a_short_expression_is_previewed_in_this_process(

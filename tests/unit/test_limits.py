@@ -20,10 +20,8 @@ from pycalc.services.limits.rate_limits import (
     AddressRateLimit,
     FailedLogins,
     _Failures,
-    address_limit,
-    login_limit,
 )
-from tests.harness.counting import calculation_rate, spend_one
+from tests.harness.counting import calculation_rate, count, count_of, spend_one
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +98,7 @@ async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() 
 async def test_the_wait_doubles_up_to_an_hour() -> None:
     """Each time the limit is reached, the wait doubles, up to an hour; after it, logins are checked again."""
     door = Door("1/minute")
-    door.limit._accounts = door.limit._addresses  # Use the limit of addresses: ten a minute, and no hourly limit.
+    door.limit._kinds = door.limit._kinds[:1]  # Use the limit of addresses: ten a minute, and no hourly limit.
     waits = []
     for _ in range(8):
         while not (wait := await door.fail()):
@@ -249,14 +247,14 @@ async def test_a_guess_whose_client_hangs_up_counts() -> None:
 
 
 class Distant(Counters):
-    """A counter store whose ``incr`` counts at once, but replies only after the test has set ``answering``."""
+    """A counter store whose ``spend`` counts at once, but replies only after the test has set ``answering``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.counted, self.answering = asyncio.Event(), asyncio.Event()
 
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        counted = await super().incr(key, expiry, amount)
+    async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
+        counted = await super().spend(amount, bounds)
         self.counted.set()
         await self.answering.wait()
         return counted
@@ -273,7 +271,7 @@ async def test_a_try_cancelled_while_it_is_counted_is_taken_back() -> None:
     with suppress(asyncio.CancelledError):
         await trying
     assert trying.cancelled()
-    assert await distant.get("ada trying") == 0
+    assert await count_of(distant, "ada trying") == 0
 
 
 class RoundTrips:
@@ -281,7 +279,6 @@ class RoundTrips:
 
     def __init__(self) -> None:
         self._counters = Counters()
-        self.clock = self._counters.clock
         self._waiting: list[asyncio.Event] = []
 
     async def during(self, work: Coroutine[None, None, None]) -> int:
@@ -297,20 +294,11 @@ class RoundTrips:
         await task
         return trips
 
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        return await self._answered(self._counters.incr(key, expiry, amount))
-
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         return await self._answered(self._counters.spend(amount, bounds))
 
-    async def get(self, key: str) -> int:
-        return await self._answered(self._counters.get(key))
-
-    async def get_expiry(self, key: str) -> float:
-        return await self._answered(self._counters.get_expiry(key))
-
-    async def clear(self, key: str) -> None:
-        await self._answered(self._counters.clear(key))
+    async def clear(self, *keys: str) -> None:
+        await self._answered(self._counters.clear(*keys))
 
     async def _answered(self, answer: Awaitable[T]) -> T:
         answered = asyncio.Event()
@@ -323,10 +311,8 @@ class RoundTrips:
 def counted_by(far: RoundTrips) -> FailedLogins:
     """Return a limit on failed logins that uses this counter store."""
     limit = FailedLogins("10/minute", Metrics())
-    for failures in (limit._accounts, limit._addresses):
-        failures._counters = far
-        for window in failures._windows:
-            window.counters = far
+    for failures in limit._kinds:
+        failures._windows.counters = far
     return limit
 
 
@@ -628,32 +614,32 @@ async def test_no_more_keys_than_the_bound_are_kept() -> None:
     """A full counter store removes expired counters first, then those that expire soonest."""
     clock = Clock()
     counters = Counters(100, clock)
-    await counters.incr("waits", HOUR)
+    await count(counters, "waits", expiry=HOUR)
     for number in range(1000):
-        await counters.incr(f"key{number}", 60)
+        await count(counters, f"key{number}", expiry=60)
         assert len(counters) <= 100
-    assert await counters.get("waits") == 1
+    assert await count_of(counters, "waits") == 1
     clock.now += 60
-    await counters.incr("one more", 60)
-    await counters.incr("another", 60)
+    await count(counters, "one more", expiry=60)
+    await count(counters, "another", expiry=60)
     for number in range(100):
-        await counters.incr(f"new{number}", 60)
-    assert await counters.get("waits") == 1
+        await count(counters, f"new{number}", expiry=60)
+    assert await count_of(counters, "waits") == 1
     assert len(counters) <= 100
 
 
 @pytest.mark.parametrize(
     "step",
-    [lambda counters: counters.incr("absent", 60, -1), lambda counters: spend_one(counters, "absent", 0, 9)],
+    [lambda counters: count(counters, "absent", -1), lambda counters: spend_one(counters, "absent", 0, 9)],
     ids=["subtraction", "state"],
 )
 async def test_only_a_new_counter_displaces_others(step: Callable[[Counters], Awaitable[object]]) -> None:
     """Subtracting from an absent counter, or adding nothing to it, removes no other counter from a full store."""
     counters = Counters(10)
     for number in range(10):
-        await counters.incr(f"key{number}", 60)
+        await count(counters, f"key{number}", expiry=60)
     await step(counters)
-    assert [await counters.get(f"key{number}") for number in range(10)] == [1] * 10
+    assert [await count_of(counters, f"key{number}") for number in range(10)] == [1] * 10
 
 
 async def test_a_counter_costs_the_same_whatever_its_name() -> None:
@@ -662,7 +648,7 @@ async def test_a_counter_costs_the_same_whatever_its_name() -> None:
     tracemalloc.start()
     try:
         for number in range(1000):
-            await counters.incr(f"{number:04}" + "\N{GRINNING FACE}" * 250, HOUR)
+            await count(counters, f"{number:04}" + "\N{GRINNING FACE}" * 250, expiry=HOUR)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -685,7 +671,7 @@ async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
 async def test_an_empty_setting_is_no_limit() -> None:
     """An empty setting admits every login and registration, and gives no limiter for calculations."""
     metrics = Metrics()
-    logins, registrations = login_limit("", metrics), address_limit("register", "registrations", "", metrics)
+    logins, registrations = FailedLogins("", metrics), AddressRateLimit("register", "registrations", "", metrics)
     for _ in range(1000):
         with pytest.raises(Unauthorized):
             async with logins.attempt("ada", HERE):

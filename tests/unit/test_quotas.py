@@ -149,10 +149,10 @@ def test_a_refund_belongs_to_the_window_of_its_charge(quota: WindowQuota, clock:
     key = key_of(ADA, UserLimit(120, HOUR))
     of_key, of_user = quota.spend(key, 50.0), quota.spend(ADA, 100.0)
     clock.now += HOUR
-    quota.refund(of_key, 50.0)
+    quota.add(of_key, -50.0)
     assert [state.used for state in quota.states(key)] == [0.0, 0.0]
     quota.spend(key, 120.0)
-    quota.refund(of_user, 100.0)
+    quota.add(of_user, -100.0)
     assert [state.used for state in quota.states(key)] == [120.0, 120.0]
     with pytest.raises(QuotaExceeded):
         quota.spend(key, 1.0)
@@ -165,12 +165,12 @@ def test_a_refund_gives_back_what_was_charged(quota: WindowQuota) -> None:
     key = key_of(ADA, UserLimit(10, DAY))
     uses = quota.spend(key, 9.0)
     quota.charge(key, 0.5)
-    quota.refund(uses, 9.0)
+    quota.add(uses, -9.0)
     assert [state.used for state in quota.states(key)] == [0.5, 0.5]
     uses = quota.spend(key, 9.0)
     free = caller(ADA.user_id)
     assert quota.spend(free, 1e30) == []
-    quota.refund(uses, 9.0)
+    quota.add(uses, -9.0)
     assert [state.used for state in quota.states(key)] == [0.5, 0.5]
 
 

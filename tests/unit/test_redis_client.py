@@ -10,9 +10,8 @@ from redis.exceptions import ResponseError
 
 from pycalc.cache.base import counter_digest
 from pycalc.cache.breaker import CircuitState
-from pycalc.cache.memory import MemoryCache
+from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient
-from pycalc.cache.redis.results import RedisResults
 from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.observability.metrics import Metrics
 from tests.harness.virtual_time import in_virtual_time, now
@@ -76,17 +75,16 @@ async def test_a_claim_that_has_lost_its_lease_sends_nothing_after_its_release(m
         sent.append(name)
         return 0
 
-    client = RedisClient("redis://127.0.0.1:1/0", metrics, DEFAULT_TIMES)
-    client.breaker.state = CircuitState.CLOSED
-    results = RedisResults(client, MemoryCache(0, metrics), {"namespace": "pycalc"}, "1", metrics)
+    cache = RedisCache("redis://127.0.0.1:1/0", metrics, "1", DEFAULT_TIMES)
+    cache.client.breaker.state = CircuitState.CLOSED
     for name, script in (("take", take), ("renew", partial(send, "renew")), ("release", partial(send, "release"))):
-        monkeypatch.setattr(results, name, script)
-    claim = results.claim("fibonacci:1")
+        monkeypatch.setattr(cache, f"{name}_script", script)
+    claim = cache.claim("fibonacci:1")
     assert (await claim.take(), await claim.take()) == (True, False)
     claim.release()
     await asyncio.sleep(10)
     assert sent == ["release"]
-    await client.aclose()
+    await cache.aclose()
 
 
 def test_a_counter_s_name_stays() -> None:

@@ -73,13 +73,11 @@ class RedisClient:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def execute(self, read: Callable[[Any], T], command: Command, *arguments: Any, **options: Any) -> T:
-        """Send a command and return its reply, as converted by ``read``.
+        """Send a command and return its reply, as converted by ``read``. An exception of ``read`` opens the breaker.
 
-        Raises AnswerLost if the reply is late, and CacheUnavailable for other failures. If ``read`` raises an
-        exception, the breaker opens.
-
-        After a failure, the current HTTP request sends no more commands, so that a hanging Redis delays the request
-        only once. Two failures are exempt: an error reply of Redis, and more than 2,000 pending commands.
+        Raises AnswerLost if the reply is late, and CacheUnavailable for other failures. Afterwards, the current HTTP
+        request sends no more commands, so that a hanging Redis delays it only once. Two failures are exempt: an error
+        reply of Redis, and more than 2,000 pending commands.
         """
         context = current_context()
         if context is not None and context.cache_late:
@@ -110,10 +108,7 @@ class RedisClient:
         return task
 
     def post(self, command: Command, *arguments: Any) -> None:
-        """Execute a command, whose reply must be an integer, in the background, and ignore failures.
-
-        The command is dropped while the breaker is not closed, and while too many tasks are running.
-        """
+        """Execute a command in the background, unless too many tasks are running. Failures are ignored."""
 
         async def posted() -> None:
             with suppress(CacheUnavailable):
@@ -124,10 +119,9 @@ class RedisClient:
 
     @asynccontextmanager
     async def bounded(self, seconds: float) -> AsyncIterator[None]:
-        """Return a context that limits a command's time.
+        """Return a context that limits a command's time, and opens the breaker if the server can't be used.
 
-        Raises CacheUnavailable for errors and while the breaker is not closed, and AnswerLost for a late reply. A lost
-        connection, an unexpected reply and a read-only replica open the breaker.
+        Raises CacheUnavailable for errors and while the breaker is not closed, and AnswerLost for a late reply.
         """
         if self.breaker.state is not CircuitState.CLOSED:
             raise CacheUnavailable("The cache is not used: its circuit is open.")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic
 from typing import Any
 
-from limits.aio.storage.redis.bridge import RedisBridge
-
 from pycalc.cache.base import Bound, Spent, counter_digest
-from pycalc.cache.redis.client import RedisClient, value
+from pycalc.cache.redis.client import RedisClient
 
 # KEYS: the counters. ARGV: the amount, then the seconds to live and the limit of each counter. Adds the amount to all
 # counters, or to none if one would exceed its limit. Returns for each whether it has room, its count, and its
@@ -22,8 +19,13 @@ for place, key in ipairs(KEYS) do
 end
 local answer = {}
 for place, key in ipairs(KEYS) do
-    if all and redis.call('INCRBY', key, amount) == amount then
-        redis.call('EXPIRE', key, ARGV[2 * place])
+    if all and amount ~= 0 then
+        local count = redis.call('INCRBY', key, ARGV[1])
+        if count <= 0 then
+            redis.call('DEL', key)
+        elseif count == amount then
+            redis.call('EXPIRE', key, ARGV[2 * place])
+        end
     end
     answer[place] = {room[place] and 1 or 0, tonumber(redis.call('GET', key) or 0), redis.call('PTTL', key)}
 end
@@ -40,15 +42,7 @@ class RedisCounters:
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client
         self._prefix = prefix
-        self._add = client.redis.register_script(RedisBridge.SCRIPT_INCR_EXPIRE)
         self._spend = client.redis.register_script(_SPEND_SCRIPT)
-        self.clock = monotonic
-
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        count = await self._client.execute(int, self._add, [self._name(key)], [int(expiry), amount])
-        if count < 0:  # the counter expired before a negative amount was added
-            await self.clear(key)
-        return max(0, count)
 
     async def spend(self, amount: int, bounds: Sequence[Bound]) -> list[Spent]:
         def states(answer: Any) -> list[Spent]:
@@ -65,17 +59,8 @@ class RedisCounters:
         keys = [self._name(bound.key) for bound in bounds]
         return await self._client.execute(states, self._spend, keys, [amount, *arguments])
 
-    async def get(self, key: str) -> int:
-        return await self._client.execute(
-            lambda answer: max(0, int(value(answer) or 0)), self._client.redis.get, self._name(key)
-        )
-
-    async def get_expiry(self, key: str) -> float:
-        milliseconds = await self._client.execute(int, self._client.redis.pttl, self._name(key))
-        return self.clock() + max(0, milliseconds) / 1000
-
-    async def clear(self, key: str) -> None:
-        await self._client.execute(int, self._client.redis.delete, self._name(key))
+    async def clear(self, *keys: str) -> None:
+        await self._client.execute(int, self._client.redis.delete, *map(self._name, keys))
 
     def _name(self, key: str) -> str:
         return self._prefix + counter_digest(key).hex()

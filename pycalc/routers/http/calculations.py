@@ -283,8 +283,6 @@ async def recorded_answer(
             result = Result((row.result or "").encode(), facts, b"", b"")
             if measure is not None:
                 measure(result)  # may raise RangeNotSatisfiable or InvalidInput
-        elif plan is None:
-            result = await resources.calculator.kept(caller, row, measure)
         else:
             result = await resources.calculator.make_again(caller, row, plan, measure)
         return Answer(text_of_id(row.id), result, cached=True, elapsed_us=row.elapsed_us)

@@ -65,18 +65,17 @@ class BatchCalculator:
         """Calculate a batch, record it in one transaction and return its answers in order.
 
         If a calculation fails, the list has its error in place of an answer. An error among ``requests`` is returned
-        unchanged in its place. After the batch's deadline, calculations fail with ComputationTimeout. A calculation
-        fails with PayloadTooLarge if the batch's results may be too long together.
+        unchanged. After the batch's deadline, calculations fail with ComputationTimeout. A calculation fails with
+        PayloadTooLarge if the batch's results may be too long together.
 
-        Reservations of memory for long results are pushed onto the stack ``reservations``. Close the stack when the
-        answers are sent. ``measure`` is as for ``Calculator.calculate``, and is called in the requests' order.
+        Reservations of memory for long results are pushed onto ``reservations``: close this stack when the answers are
+        sent. ``measure`` is as for ``Calculator.calculate``, and is called in the requests' order.
 
         If the batch has an idempotency key, ``keyed`` contains the key and a function that describes an error. Then
         each error in the answers is replaced by the JSON of its description, which is recorded with the key. If all
         calculations fail, nothing is recorded, not even the key.
 
-        Raises the errors of ``Recorder.record``. Raises Overloaded, before anything is computed, if too many
-        calculations are in progress, in total or for this user.
+        Raises the errors of ``Recorder.record``, and Overloaded if too many calculations are in progress.
         """
         unrecorded: list[Unrecorded] = []
 
@@ -88,7 +87,7 @@ class BatchCalculator:
                 raise
             return unrecorded[-1]
 
-        self._calculator.require_room()
+        self._calculator.recorder.require_room()
         with self.slots.acquire(caller.user_id, len(requests)), self._calculator.slots.acquire(caller.user_id):
             try:
                 found = await self._find_all(caller, requests, reservations, find)
@@ -102,7 +101,7 @@ class BatchCalculator:
                 errors = {index: describe(each) for index, each in enumerate(found) if isinstance(each, PycalcError)}
                 pack, problems = packed(errors, len(found))
                 key = key._replace(problems=pack)
-            answers = iter(await self._calculator.record_all(caller, unrecorded, key))
+            answers = iter(await self._calculator.record(caller, unrecorded, key))
             return [
                 next(answers) if isinstance(each, Unrecorded) else problems.get(index, each)
                 for index, each in enumerate(found)
@@ -111,11 +110,10 @@ class BatchCalculator:
     async def answer_again(
         self, caller: Principal, requests: Sequence[BatchRequest], reservations: ExitStack, recorded: Recorded
     ) -> list[BatchAnswer]:
-        """Return the answers to a batch that is recorded already. Nothing is recorded again.
+        """Return the answers to a batch that is recorded already, without recording it again.
 
-        Results that the history does not store are looked up or computed again. If this fails, for example because a
-        limit is lower now, the list has the error in place of an answer. ``reservations`` is as for ``calculate``.
-        Raises Overloaded as ``calculate`` does.
+        Results that the history does not store are looked up or computed again. If this fails, the list has the error
+        in place of an answer. ``reservations`` is as for ``calculate``. Raises Overloaded as ``calculate`` does.
         """
         rows = iter(recorded.rows)
         row_of = {index: next(rows) for index in range(len(requests)) if index not in recorded.problems}
@@ -134,11 +132,9 @@ class BatchCalculator:
         reservations: ExitStack,
         find: Callable[[int, Plan, float], Awaitable[T]],
     ) -> list[T | PycalcError | bytes]:
-        """Return the outcome of each request: the result of ``find``, or the error of the calculation.
+        """Return what ``find`` returns or raises for each request. It gets the index, the plan and the start.
 
-        ``find`` is called with the request's index, its plan and its start, a time of ``perf_counter``. A request that
-        is an error, or the JSON of an error, is returned unchanged. A calculation that is not done at the batch's
-        deadline has the outcome ComputationTimeout.
+        A request that is an error, or the JSON of an error, is returned unchanged.
         """
         found: list[T | PycalcError | bytes] = []
         digits_left = self._calculator.max_digits
@@ -154,7 +150,11 @@ class BatchCalculator:
                         found.append(request)
                         continue
                     try:
-                        plan = await self._plan(caller, request, digits_left, reservations)
+                        plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
+                        if plan.digits > digits_left:
+                            raise PayloadTooLarge("The batch's results are too long together: ask for this one alone.")
+                        if plan.digits > BATCH_ITEM_BYTES:
+                            reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
                         found.append(await find(index, plan, now))
                         digits_left -= plan.digits
                     except PycalcError as error:
@@ -166,15 +166,3 @@ class BatchCalculator:
                 self._calculator.count_error(rest[0][0], late)
             found += [late if isinstance(request, tuple) else request for request in rest]
         return found
-
-    async def _plan(self, caller: Principal, request: Request, digits_left: int, reservations: ExitStack) -> Plan:
-        """Return the plan of a request, and reserve memory if its result may be long.
-
-        Raises PayloadTooLarge if the result may have more than ``digits_left`` digits.
-        """
-        plan = self._calculator.planned(request) or await self._calculator.plan(caller, request)
-        if plan.digits > digits_left:
-            raise PayloadTooLarge("The batch's results are too long together: ask for this one by itself.")
-        if plan.digits > BATCH_ITEM_BYTES:
-            reservations.enter_context(self._response_memory.acquire(caller.user_id, plan.digits))
-        return plan

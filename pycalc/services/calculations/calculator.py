@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
@@ -92,7 +91,7 @@ class Calculator:
         self.max_digits = max_digits
         self._results = results
         self._computer = computer
-        self._recorder = recorder
+        self.recorder = recorder
         self._ids = ids
         self._tracer = tracer
         self._quota = quota
@@ -112,10 +111,9 @@ class Calculator:
         return self._plans.get(request)
 
     async def plan(self, caller: Principal, request: Request) -> Plan:
-        """Create the plan of a calculation. If this may be slow (see ``is_short``), a worker process creates the plan.
+        """Create the plan of a calculation and cache it, or let a worker process create it if it is not ``is_short``.
 
-        Only plans that this process creates are cached. An error is counted and raised: InvalidInput, DomainError,
-        ResultTooLarge, or one of ``Computer.call``.
+        Raises InvalidInput, DomainError, ResultTooLarge, and the errors of ``Computer.call``, and counts them.
         """
         try:
             if not is_short(*request):
@@ -130,11 +128,7 @@ class Calculator:
         return plan
 
     async def preview(self, caller: Principal, evaluation: Request) -> Preview:
-        """Return the preview of an evaluation. Like a plan, it may be made in a worker process.
-
-        No calculation is counted or recorded. Raises InvalidInput, DomainError, ResultTooLarge, and the errors of
-        ``Computer.call``.
-        """
+        """Return the preview of an evaluation, which may be made in a worker process. Raises the errors of ``plan``."""
         if is_short(*evaluation):
             return make_preview(evaluation)
         return await self._computer.call(caller, make_preview, evaluation)
@@ -151,53 +145,54 @@ class Calculator:
     ) -> Answer:
         """Find the result of a plan, record the calculation and return its answer.
 
-        ``began`` is the time of ``perf_counter`` at which the request arrived. ``key`` is the request's idempotency
-        key, or None if it has none. Set ``unchanged`` if the client already has the result. Then, if the result is not
-        cached, only its number of digits and its first and last digits are computed, where that is cheaper.
+        ``began`` is the time of ``perf_counter`` at which the request arrived, and ``key`` its idempotency key. Set
+        ``unchanged`` if the client already has the result. Then, if the result is not cached, only its number of digits
+        and its first and last digits are computed, where that is cheaper.
 
         ``measure`` must return how many bytes of the result will be sent; without it, all are sent. These bytes are
-        charged to the caller's quota. If ``measure`` raises a PycalcError, no bytes are charged, and nothing is
-        recorded.
+        charged to the caller's quota. If ``measure`` raises an error, nothing is charged or recorded.
 
         Raises the errors of ``find`` and of ``Recorder.record``.
         """
-        name = plan.task.operation
         try:
-            self.require_room()
+            self.recorder.require_room()  # before anything is computed
             facts_only = unchanged and plan.summary_seconds < plan.seconds
             calculation = await self.find(caller, plan, began, measure, facts_only=facts_only)
-            (row,) = await self._record(caller, (calculation,), key)
+            (answer,) = await self.record(caller, (calculation,), key)
         except PycalcError as error:
-            self.count_error(name, error)
+            self.count_error(plan.task.operation, error)
             raise
-        self._outcomes[name, "cached" if row.cached else "computed"].inc()
-        return Answer(text_of_id(row.id), calculation.result, row.cached, row.elapsed_us, calculation.sent)
-
-    def require_room(self) -> None:
-        """Raise StoreUnavailable if nothing can be recorded now, because the database's file has a problem."""
-        self._recorder.require_room()
+        return answer
 
     async def make_again(
-        self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
+        self, caller: Principal, row: HistoryRow, plan: Plan | None, measure: Measure | None = None
     ) -> Result:
         """Look up or compute the result of a recorded calculation and return it, without recording it again.
 
-        ``plan`` is the calculation's plan. The caller's quota is charged for the bytes that ``measure`` returns, as in
-        ``calculate``. Raises VerificationFailed if the result's digest is not the recorded one. Raises the errors of
-        ``find``, such as ResultTooLarge if the limit is lower now.
+        ``plan`` is the calculation's plan, or None if the history abbreviates its operands. Then the result is looked
+        up only, and NotFound is raised if it is no longer cached. ``measure`` is as for ``calculate``. Raises
+        VerificationFailed if the result's digest is not the recorded one, and the errors of ``find``.
         """
-        found = await self.find(caller, plan, perf_counter(), measure)
-        if row.sha256 not in (None, found.result.facts.sha256):
-            raise VerificationFailed(f"{row.operation}{row.input} is not what was recorded")
-        return found.result
+        if plan is not None:
+            result = (await self.find(caller, plan, perf_counter(), measure)).result
+            if row.sha256 not in (None, result.facts.sha256):
+                raise VerificationFailed(f"{row.operation}{row.input} is not what was recorded")
+            return result
+        cached = await self._results.look_up(recorded_key(row.operation, row.input))
+        if cached is None or cached.facts.sha256 != row.sha256:
+            detail = "The operands of this calculation are too long to be kept, and its result is no longer cached: "
+            raise NotFound(f"{detail}send it again for its digits.")
+        sent = len(cached.text) if measure is None else measure(cached)
+        if sent:
+            self._quota.spend(caller, sent)
+        return cached
 
     async def answer_again(
         self, caller: Principal, row: HistoryRow, plan: Plan, measure: Measure | None = None
     ) -> Answer:
-        """Return the answer to a recorded calculation, without recording it again.
+        """Return the answer to a recorded calculation, without recording it again. Raises the errors of ``make_again``.
 
-        If the history does not store the result, ``make_again`` looks it up or computes it. A summary needs only what
-        the history stores. Raises the errors of ``make_again``.
+        ``make_again`` makes a result that the history does not store. A summary needs only what the history stores.
         """
         if row.result is None and plan.task.view != "summary":
             result = await self.make_again(caller, row, plan, measure)
@@ -206,31 +201,14 @@ class Calculator:
             result = result_of(plan, (row.result or "").encode(), facts)
         return Answer(text_of_id(row.id), result, row.cached, row.elapsed_us)
 
-    async def kept(self, caller: Principal, row: HistoryRow, measure: Measure | None = None) -> Result:
-        """Return the cached result of a recorded calculation that can't be repeated, because its operands are too long.
-
-        The history has only the ends and the digest of such operands. The caller's quota is charged for the bytes that
-        ``measure`` returns, as in ``calculate``. Raises NotFound if the cache has no result with the SHA-256 digest
-        that the history has of the result. Raises QuotaExceeded, and the errors of ``measure``.
-        """
-        result = await self._results.look_up(recorded_key(row.operation, row.input))
-        if result is None or result.facts.sha256 != row.sha256:
-            detail = "The operands of this calculation are too long to be kept, and its result is no longer cached: "
-            raise NotFound(f"{detail}send it again for its digits.")
-        sent = len(result.text) if measure is None else measure(result)
-        if sent:
-            self._quota.spend(caller, sent)
-        return result
-
     async def find(
         self, caller: Principal, plan: Plan, began: float, measure: Measure | None = None, *, facts_only: bool = False
     ) -> Unrecorded:
         """Look up or compute the result of a plan, and charge the caller's quota for the bytes that will be sent.
 
-        Nothing is recorded. ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``.
-
-        Raises QuotaExceeded, and the errors of ``measure`` and of ``Computer.compute``. Raises ResultTooLarge if the
-        result has too many digits. Raises InvalidInput if even their number is too long to record.
+        ``measure`` is as for ``calculate``, and ``facts_only`` as for ``ResultFinder.find``. Raises QuotaExceeded, and
+        the errors of ``measure`` and of ``Computer.compute``. Raises ResultTooLarge if the result has too many digits,
+        and InvalidInput if even their number is too long to record.
         """
         if plan.seconds > INLINE_SECONDS and measure is None and plan.task.view != "summary":
             self._quota.require(caller, plan.digits)  # before an expensive computation
@@ -244,10 +222,15 @@ class Calculator:
         uses = self._quota.spend(caller, sent) if sent else ()
         return Unrecorded(plan, found.result, found.cached, int((perf_counter() - began) * 1e6), sent, uses)
 
-    async def _record(
-        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None
-    ) -> list[HistoryRow]:
-        """Record calculations in one transaction and return their rows. If this fails, refund the charged bytes."""
+    async def record(
+        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
+    ) -> list[Answer]:
+        """Record calculations in one transaction, and return their answers in order. If this fails, refund their bytes.
+
+        Without calculations, nothing is recorded, not even ``key``. Raises the errors of ``Recorder.record``.
+        """
+        if not calculations:
+            return []
         try:
             with self._tracer.span("record"):
                 created_ms = now_ms()  # read before the ids are made, so that their time is not earlier
@@ -268,34 +251,20 @@ class Calculator:
                     )
                     for identity, each in zip(self._ids.take(len(calculations)), calculations, strict=True)
                 ]
-                await self._recorder.record(rows, None if key is None else key.row(rows))
+                await self.recorder.record(rows, None if key is None else key.row(rows))
         except PycalcError:
             self.refund(calculations)
             raise
-        return rows
+        answers = []
+        for row, each in zip(rows, calculations, strict=True):
+            self._outcomes[row.operation, "cached" if row.cached else "computed"].inc()
+            answers.append(Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us, each.sent))
+        return answers
 
     def refund(self, calculations: Sequence[Unrecorded]) -> None:
         """Refund the bytes that ``find`` has charged for calculations that will not be recorded."""
         for each in calculations:
-            self._quota.refund(each.uses, each.sent)
-
-    async def record_all(
-        self, caller: Principal, calculations: Sequence[Unrecorded], key: RequestKey | None = None
-    ) -> list[Answer]:
-        """Record calculations in one transaction, and return their answers in order.
-
-        Without calculations, nothing is recorded, not even ``key``. Raises the errors of ``Recorder.record``.
-        """
-        if not calculations:
-            return []
-        rows = await self._record(caller, calculations, key)
-        outcomes = Counter((each.plan.task.operation, "cached" if each.cached else "computed") for each in calculations)
-        for outcome, times in outcomes.items():
-            self._outcomes[outcome].inc(times)
-        return [
-            Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us, each.sent)
-            for row, each in zip(rows, calculations, strict=True)
-        ]
+            self._quota.add(each.uses, -each.sent)
 
     def count_error(self, operation: str, error: PycalcError) -> None:
         """Count a calculation that failed. KeysTaken is not counted, because the recorded answer is sent instead."""

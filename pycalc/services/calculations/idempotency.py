@@ -35,8 +35,8 @@ class Recorded(NamedTuple):
 def key_of(user_id: bytes, name: str, request: bytes) -> RequestKey:
     """Return the idempotency key of a user's request. ``name`` is the key that the client sent.
 
-    ``request`` must have all bytes of the request, for its fingerprint. 128 bits of each hash suffice: users
-    could only search for collisions among their own keys, and these would harm nobody else.
+    ``request`` must have all bytes of the request, for its fingerprint. 128 bits of each hash suffice: users could only
+    search for collisions among their own keys.
     """
     return RequestKey(sha256(user_id + name.encode()).digest()[:ID_BYTES], sha256(request).digest()[:ID_BYTES])
 
@@ -51,8 +51,7 @@ def packed(problems: Mapping[int, Mapping[str, object]], items: int) -> tuple[by
 
     ``problems`` has the members of each error (RFC 9457), by the item's index. Without errors, the packed bytes are
     None. If they would exceed ``problem_bytes(items)``, the errors are shortened in both forms, because a retry must
-    get the same answer. If at least one item succeeds, the shortened errors fit. If all items fail, nothing is stored,
-    so their size does not matter.
+    get the same answer. The shortened errors fit, unless all items fail, and then nothing is stored.
     """
     answered = {index: to_json(problem) for index, problem in problems.items()}
     pack = _pack(answered)
@@ -78,8 +77,8 @@ def unpacked(pack: bytes | None) -> Mapping[int, bytes]:
 class IdempotencyKeys:
     """The idempotency keys of the requests that run in this process, and of those that any process has recorded.
 
-    A request with the same key may run in another process at the same time. The one that commits first is recorded. The
-    commit of the other fails, and ``once`` then handles it like a retry.
+    Of two requests with the same key in two processes, the commit of the second fails, and ``once`` handles it like a
+    retry.
     """
 
     def __init__(self, store: IdempotencyStore, history: HistoryStore, metrics: Metrics) -> None:
@@ -94,8 +93,8 @@ class IdempotencyKeys:
     ) -> T:
         """Return the result of ``calculate`` or, if the request is recorded already, the result of ``again``.
 
-        ``calculate`` must record the request with its key. If it raises KeysTaken, because another request has recorded
-        the key meanwhile, ``again`` is called after it. The argument of ``again`` is the recorded outcome.
+        ``calculate`` must record the request with its key, or raise KeysTaken if another request has recorded the key
+        meanwhile. The argument of ``again`` is the recorded outcome.
 
         Raises StillRunning if a request with this key is running in this process, or if the key has just expired.
         Raises InvalidInput if the key was recorded with another request, and Conflict if some of the calculations are
@@ -123,7 +122,6 @@ class IdempotencyKeys:
             self._running.discard(key.id)
 
     async def _recorded(self, key: RequestKey) -> Recorded | None:
-        """Return the recorded outcome of a request, or None. Raises InvalidInput and Conflict as ``once`` does."""
         stored = await self._store.find(key.id)
         if stored is None:
             return None

@@ -56,18 +56,16 @@ Request = tuple[str, tuple[str, ...], Options]  # an operation's name, its opera
 def options_of(operation: Calculable[Any], given: Mapping[str, str]) -> Options:
     """Return the options of a request. ``given`` has the texts of options by name; other options get their defaults.
 
-    Raises InvalidInput for an option that the operation does not have, for an invalid text, and for options that
-    exclude each other. The text of ``mod`` is not checked here, but by ``make_plan``.
+    Raises InvalidInput for an unknown or invalid option, and for options that exclude each other. The text of ``mod``
+    is not checked here, but by ``make_plan``.
     """
+    options = {"mod": isinstance(operation, Modular), "view": isinstance(operation, Summarisable)}
+    options |= {"base": operation.numeric, "precision": takes_precision(operation)}
     for name in given:
-        if name == "mod" and not isinstance(operation, Modular):
-            raise _invalid(name, f"{operation.name} does not have the option mod: leave it out.")
-        if name == "view" and not isinstance(operation, Summarisable):
-            raise _invalid(name, f"{operation.name} does not have the option view: leave it out.")
-        if name == "base" and not operation.numeric:
-            raise _invalid(name, f"The result of {operation.name} is not an integer: leave base out.")
-        if name not in ("mod", "view", "base") and not (name == "precision" and takes_precision(operation)):
+        if name not in options:
             raise _invalid(name, f"There is no parameter {shown(name)}: leave it out, or correct its name.")
+        if not options[name]:
+            raise _invalid(name, f"{operation.name} does not have the option {name}: leave it out.")
     if given.get("view", "full") not in ("full", "summary"):
         raise _invalid("view", "view must be full or summary.")
     summary = given.get("view") == "summary"
@@ -111,10 +109,7 @@ def options_with_meanings(operation: Calculable[Any]) -> dict[str, str]:
 
 
 def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
-    """Return whether the literals, the modulus and the precision are small, and the operation is quick to plan.
-
-    If so, planning takes well under a millisecond. With large operands, planning may take seconds.
-    """
+    """Return whether planning takes well under a millisecond; with large operands, it may take seconds."""
     if sum(map(len, literals)) > _LONGEST_SHORT:
         return False
     size = sum(map(size_of, literals)) + size_of(options.modulus or "")
@@ -126,8 +121,7 @@ def is_short(name: str, literals: tuple[str, ...], options: Options) -> bool:
 def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
     """Return the plan of the operation ``name``. ``literals`` are its operands in the order of its parameters.
 
-    Unless the request is short (see ``is_short``), the estimated cost includes the time to send the calculation to a
-    worker.
+    Unless the request is short (see ``is_short``), the cost includes the time to send the calculation to a worker.
 
     Raises InvalidInput for an invalid operand or modulus, and for a summary of operands that are too long to record.
     Raises DomainError if the operation has no value for the operands.
@@ -135,30 +129,25 @@ def make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Op
     Raises ResultTooLarge if the result may have over ``max_digits`` digits. If the operation has summaries and the base
     is 10, the plan is marked ``too_large`` instead. The limit does not apply to summaries and to residues in base 10.
     """
-    plan = _make_plan(max_digits, name, literals, options)
+    plan = _decimal_plan(max_digits, name, literals, options)
     if options.base != DECIMAL:
-        plan = _in_base(plan, options.base, max_digits)
+        digits = floor(plan.digits * log(10, options.base)) + 1
+        if plan.too_large or digits > max_digits:
+            detail = f"The result may have more than {max_digits:,} digits in base {options.base}: "
+            raise ResultTooLarge(f"{detail}ask for a smaller result.", None, max_digits, None, None)
+        seconds = plan.seconds + base_seconds(plan.digits)
+        memory = plan.memory + _MEMORY_PER_DIGIT * digits
+        # With an abbreviated operand, the key is a digest of the input, which includes the base.
+        key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={options.base}"
+        task = plan.task._replace(base=options.base)
+        plan = replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
     if is_short(name, literals, options):
         return plan
     seconds, summary_seconds = plan.seconds + HANDOVER_SECONDS, plan.summary_seconds + HANDOVER_SECONDS
     return replace(plan, seconds=seconds, summary_seconds=summary_seconds)
 
 
-def _in_base(plan: Plan, base: int, max_digits: int) -> Plan:
-    """Return ``plan`` changed to another base. Raises ResultTooLarge above ``max_digits`` digits in either base."""
-    digits = floor(plan.digits * log(10, base)) + 1
-    if plan.too_large or digits > max_digits:
-        detail = f"The result may have more than {max_digits:,} digits in base {base}: ask for a smaller result."
-        raise ResultTooLarge(detail, None, max_digits, None, None)
-    seconds = plan.seconds + base_seconds(plan.digits)
-    memory = plan.memory + _MEMORY_PER_DIGIT * digits
-    # With an abbreviated operand, the key is a digest of the input, which includes the base.
-    key = plan.key if ABBREVIATED in plan.recorded_input else f"{plan.key}&base={base}"
-    task = plan.task._replace(base=base)
-    return replace(plan, task=task, key=key, seconds=seconds, summary_seconds=seconds, digits=digits, memory=memory)
-
-
-def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
+def _decimal_plan(max_digits: int, name: str, literals: tuple[str, ...], options: Options) -> Plan:
     operation = CALCULATIONS[name]
     names = [parameter.name for parameter in operation.parameters]
     args = operation.parse(dict(zip(names, literals, strict=True)))
@@ -206,33 +195,20 @@ def _make_plan(max_digits: int, name: str, literals: tuple[str, ...], options: O
 
 
 def require_size(plan: Plan, facts: Facts, max_digits: int) -> None:
-    """Raise ResultTooLarge, with the first and last digits, if a full result has more than ``max_digits`` digits.
-
-    Summaries and residues are not checked.
-    """
+    """Raise ResultTooLarge if a full result, not a summary or residue, has more than ``max_digits`` digits."""
     if plan.too_large or (plan.task.view == "value" and int_of(facts.digits) > max_digits):
         detail = f"The result has more than {max_digits:,} digits, too many to write out: ask for a smaller result."
         raise ResultTooLarge(detail, int_of(facts.digits), max_digits, facts.leading, facts.trailing)
 
 
 def ends_of(plan: Plan) -> Plan:
-    """Return a plan for only the number of digits and the first and last digits of the result of ``plan``.
-
-    If the operation has no summaries, return ``plan`` itself.
-    """
-    if not isinstance(CALCULATIONS[plan.task.operation], Summarisable):
-        return plan
-    summary = plan.task._replace(view="summary")
-    return replace(
-        plan, task=summary, key=f"{plan.key}?ends", seconds=plan.summary_seconds, digits=0, memory=BASE_MEMORY
-    )
+    """Return a plan for only the number of digits and the ends of a result, whose operation must have summaries."""
+    task, key = plan.task._replace(view="summary"), f"{plan.key}?ends"
+    return replace(plan, task=task, key=key, seconds=plan.summary_seconds, digits=0, memory=BASE_MEMORY)
 
 
 def recorded_key(operation: str, recorded_input: str) -> str:
-    """Return the cache key of a result whose recorded input abbreviates an operand or an option.
-
-    The key depends only on what the history stores, so the result can be found without the full input.
-    """
+    """Return the cache key of a result whose recorded input is abbreviated: it can be found without the full input."""
     return f"{operation}:recorded:{sha256(recorded_input.encode()).hexdigest()}"
 
 
@@ -266,10 +242,9 @@ def _invalid(name: str, detail: str) -> InvalidInput:
 class Preview(NamedTuple):
     """The canonical text of an expression, and the estimate for its value.
 
-    ``call`` is a calculation with the same value: an operation's name, and its operands by their names. A client can
-    request its first and last digits (``view=summary``). It is set if the whole expression is one call of an operation
-    with summaries, and the operands are exact, short and quickly computed. Otherwise, it is None. A power such as 2^100
-    counts as a call of ``pow``.
+    ``call`` is a calculation with the same value, of which a client can request a summary: an operation's name, and its
+    operands by name. It is None unless the whole expression is one call of an operation with summaries, and the
+    operands are exact, short and quickly computed. A power such as 2^100 counts as a call of ``pow``.
     """
 
     expression: str

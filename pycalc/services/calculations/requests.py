@@ -37,10 +37,8 @@ def read_evaluation(body: bytes) -> Request:
     if not isinstance(expression, str) or isinstance(expression, _Number):
         detail = 'expression must be a string such as "3^(10^12) mod 10^20".'
         raise InvalidInput.of(FieldProblem("/expression", detail))
-    wrong = [name for name, value in document.items() if not isinstance(value, _Number)]
-    if wrong:
-        problems = (FieldProblem(pointer_step(name), f"{shown(name)} must be a number.") for name in wrong)
-        raise InvalidInput.of(*problems)
+    if wrong := [name for name, value in document.items() if not isinstance(value, _Number)]:
+        raise InvalidInput.of(*(FieldProblem(pointer_step(name), f"{shown(name)} must be a number.") for name in wrong))
     return "evaluate", (expression,), options_of(CALCULATIONS["evaluate"], document)
 
 
@@ -60,10 +58,10 @@ def read_calculation(body: bytes) -> Request:
     known = {parameter.name for parameter in OPERATIONS[name].parameters}
     if unknown := [_unknown("/input", operand) for operand in operands if operand not in known]:
         raise InvalidInput.of(*unknown)
-    request = _request(name, {**operands, **options})
-    if isinstance(request, InvalidInput):
-        raise into_input(request, name)
-    return request
+    try:
+        return _request(name, {**operands, **options})
+    except InvalidInput as error:
+        raise into_input(error, name) from None
 
 
 def into_input(error: InvalidInput, operation: str) -> InvalidInput:
@@ -92,16 +90,10 @@ def recorded_request(row: HistoryRow) -> Request | None:
 
 
 def named_request(name: str, given: Mapping[str, Any]) -> Request:
-    """Return the request for the operation ``name``. ``given`` has its operands and options by name.
-
-    Raises InvalidInput, with JSON pointers, for example if a value is not a string.
-    """
+    """Return the request for the operation ``name``. ``given`` has its operands and options. Raises InvalidInput."""
     if problems := list(_not_literals("", given)):
         raise InvalidInput.of(*problems)
-    request = _request(name, dict(given))
-    if isinstance(request, InvalidInput):
-        raise request
-    return request
+    return _request(name, dict(given))
 
 
 def read_batch(body: bytes) -> list[Request | PycalcError]:
@@ -126,11 +118,17 @@ def batch_requests(document: object) -> list[Request | PycalcError]:
         if isinstance(item, dict) and item.keys() == {"operation", "input"}:
             problems += _calculation_problems(at, item, CALCULATIONS)
         else:
-            detail = 'An item must be {"operation": ..., "input": {...}}, with no other member.'
-            problems.append(FieldProblem(at, detail))
+            form = 'An item must be {"operation": ..., "input": {...}}, with no other member.'
+            problems.append(FieldProblem(at, form))
     if problems:
         raise InvalidInput.of(*problems)
-    return [_request(item["operation"], item["input"]) for item in items]
+    requests: list[Request | PycalcError] = []
+    for item in items:
+        try:
+            requests.append(_request(item["operation"], item["input"]))
+        except InvalidInput as error:
+            requests.append(error)
+    return requests
 
 
 def _calculation_problems(at: str, item: Any, known: Mapping[str, Calculable[Any]]) -> Iterator[FieldProblem]:
@@ -155,17 +153,15 @@ def _unknown(at: str, name: str) -> FieldProblem:
     return FieldProblem(f"{at}{pointer_step(name)}", detail)
 
 
-def _request(name: str, given: dict[str, str]) -> Request | InvalidInput:
-    """Return the request for an operation, or an InvalidInput if an operand is missing or an option is invalid.
+def _request(name: str, given: dict[str, str]) -> Request:
+    """Return a request with the operands and options in ``given``, from which the operands are removed.
 
-    ``given`` has the operands and options by name. The operands are removed from it.
+    Raises InvalidInput if an operand is missing or an option is invalid.
     """
     operation = CALCULATIONS[name]
     try:
         literals = tuple([given.pop(parameter.name) for parameter in operation.parameters])
-        return name, literals, options_of(operation, given) if given else Options(operation.default_precision)
     except KeyError as missing:
         operand = missing.args[0]
-        return InvalidInput.of(FieldProblem(f"/{operand}", f"{operand} is missing: it is required."))
-    except InvalidInput as error:
-        return error
+        raise InvalidInput.of(FieldProblem(f"/{operand}", f"{operand} is missing: it is required.")) from None
+    return name, literals, options_of(operation, given) if given else Options(operation.default_precision)

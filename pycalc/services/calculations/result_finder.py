@@ -43,34 +43,34 @@ class ResultFinder:
     async def find(self, plan: Plan, caller: Principal, *, facts_only: bool = False) -> Found:
         """Return the result of a plan. Raises the errors of ``Computer.compute``.
 
-        Set ``facts_only`` if the client already has the result's text. Then, if the result is not cached and the
-        operation has summaries, only the number of digits and the first and last digits are computed. With
-        ``facts_only``, the result is always marked ``cached``, because an earlier request has computed the text.
+        Set ``facts_only`` if the client already has the result's text. Then, if the result is not cached, only the
+        number of digits and the first and last digits are computed. The operation must have summaries.
         """
-        # The cache looks up a cheap result in this process only. The same suffices for a long text that is not needed.
-        # _coordinate looks up an expensive result in the shared cache, once for all callers who wait for it.
-        shared = plan.digits <= LONG_BYTES if facts_only else plan.seconds <= INLINE_SECONDS
-        result = await self.look_up(plan.key, plan.seconds if shared else LOCAL_TIER)
-        if result is None and facts_only:
+        if facts_only:  # a long text, which is not needed, is looked up in this process only
+            result = await self.look_up(plan.key, plan.seconds if plan.digits <= LONG_BYTES else LOCAL_TIER)
+            if result is not None:
+                return Found(result, cached=True)
             plan = ends_of(plan)
-            result = await self.look_up(plan.key, plan.seconds if plan.seconds <= INLINE_SECONDS else LOCAL_TIER)
+        # The cache looks up a cheap result in this process only. _coordinate looks up an expensive result in the shared
+        # cache, once for all callers who wait for it.
+        inline = plan.seconds <= INLINE_SECONDS
+        result = await self.look_up(plan.key, plan.seconds if inline else LOCAL_TIER)
         if result is not None:
             return Found(result, cached=True)
-        # ``If-None-Match: *`` is no proof that the client has got the text from an earlier response, but is believed.
-        if plan.seconds <= INLINE_SECONDS:
-            return Found(await self._compute(plan, caller), cached=facts_only)
+        if inline:
+            return Found(await self._compute(plan, caller), cached=False)
         joined = self._single_flight.is_running(plan.key)
         try:
-            with self._computer.wanted(plan, caller):
+            with self._computer.admission.wanted(plan.key, caller.user_id):
                 found = await self._single_flight.join(plan.key, lambda: self._coordinate(plan, caller))
             if joined:
                 await self._computer.scheduler.time_slice(_WAKE_SECONDS)
+            return found
         except (Overloaded, QuotaExceeded):
             if not joined:
                 raise
             # The error concerns the queue or quota of the user who started the computation, not necessarily this one.
-            found = await self._coordinate(plan, caller)
-        return Found(found.result, cached=found.cached or facts_only)
+            return await self._coordinate(plan, caller)
 
     async def _coordinate(self, plan: Plan, caller: Principal) -> Found:
         return await self._coordination.join(
@@ -93,10 +93,7 @@ class ResultFinder:
         """Compute the result of a plan and store it in the cache."""
         self._misses.inc()
         result = result_of(plan, *await self._computer.compute(plan, caller))
-        try:
-            await self._cache.put(plan.key, result, plan.seconds)
-        except CacheUnavailable:
-            self._cache_errors.inc()
+        await self._cache.put(plan.key, result, plan.seconds)
         return result
 
 

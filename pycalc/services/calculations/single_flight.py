@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from math import inf
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
@@ -23,7 +22,6 @@ _EXPENSIVE_SECONDS = 0.02  # cheaper results need no lease, because computing th
 # process may be gone or busy. The factor allows for estimates, which are right within a factor of two.
 _WAIT_FACTOR = 5
 _WAIT_SECONDS = 0.5
-_CACHE_OUTAGE_SECONDS = 0.25  # after a longer outage of the cache, a waiting caller computes the result itself
 _FIRST_POLL_INTERVAL = 0.01
 _LONGEST_POLL_INTERVAL = 0.05
 
@@ -35,10 +33,7 @@ class _Work(Generic[T]):
 
 
 class SingleFlight(Generic[T]):
-    """The work in progress in this process, by key. Callers with the same key share one task.
-
-    A task runs only while a caller waits for it.
-    """
+    """The work in progress in this process, by key. Callers with the same key share one task."""
 
     def __init__(self) -> None:
         self._works: dict[str, _Work[T]] = {}
@@ -80,10 +75,7 @@ Make = Callable[[], Awaitable[Result]]  # computes a result and puts it into the
 
 
 class Coordination:
-    """Single flight among processes: the holder of a result's lease computes it, the others poll the shared cache.
-
-    Polling callers take no place in the queue for workers. After a bounded time, they compute the result themselves.
-    """
+    """Single flight among processes: the holder of a result's lease computes it, the others poll the shared cache."""
 
     def __init__(self, leases: Leases | None, metrics: CacheMetrics, longest: float) -> None:
         """Use the leases of the shared cache, if any. Wait for another process for at most ``longest`` seconds."""
@@ -96,43 +88,38 @@ class Coordination:
 
     async def join(self, plan: Plan, look_up: LookUp, make: Make) -> Found:
         """Return the result of a plan from the cache, another process or ``make``; raises the errors of ``make``."""
-        leases = self._leases
-        if leases is None or plan.seconds < _EXPENSIVE_SECONDS or not leases.is_storable(plan.digits):
-            result = await look_up()
-            return Found(await make(), cached=False) if result is None else Found(result, cached=True)
-        claim = leases.claim(plan.key)
+        leases, claim = self._leases, None
+        if leases is not None and plan.seconds >= _EXPENSIVE_SECONDS and leases.is_storable(plan.digits):
+            claim = leases.claim(plan.key)
         try:
-            result = await self._wait(claim, plan)
+            result = await (look_up() if claim is None else self._wait(claim, plan))
             return Found(await make(), cached=False) if result is None else Found(result, cached=True)
         finally:
-            claim.release()
+            if claim is not None:
+                claim.release()
 
     async def _wait(self, claim: Claim, plan: Plan) -> Result | None:
-        """Wait for the result in the shared cache and return it. Return None if this process must compute the result.
+        """Return the result from the shared cache. Return None if this process must compute it.
 
-        It must compute the result if it gets the lease, if it has waited too long, or if the cache does not reply.
+        This is so if it gets the lease, has waited too long, or the cache does not reply.
         """
         deadline = monotonic() + min(self._longest, _WAIT_SECONDS + _WAIT_FACTOR * plan.seconds)
         polls = 0
-        answered = -inf
         while monotonic() < deadline:
-            polls += 1
-            waited = answered > 0
             try:
-                reply, answered = await claim.take(), monotonic()
+                reply = await claim.take()
             except CacheUnavailable:
-                if monotonic() - answered > _CACHE_OUTAGE_SECONDS:
-                    self._errors.inc()
-                    self._no_coordination.inc()
-                    return None
-                reply = False
+                self._errors.inc()
+                self._no_coordination.inc()
+                return None
             if reply is True:
                 self._leader.inc()
                 return None
             if reply is not False:
-                if waited:
+                if polls:
                     self._shared.inc()
                 return reply
+            polls += 1
             await asyncio.sleep(full_jitter(polls, _LONGEST_POLL_INTERVAL, _FIRST_POLL_INTERVAL))
         self._timed_out.inc()
         return None

@@ -29,9 +29,8 @@ class Admission:
 
     One user never gets all slots, unless there is only one slot. One user's requests fill at most half of the queue.
 
-    If several users want the same computation, its request waits in the queue of each of them. The request gets the
-    first slot that is due to any of these users. So a user never waits behind other requests of the user who asked for
-    the computation first.
+    If several users want the same computation, its request waits in the queue of each of them. So a user never waits
+    behind other requests of the user who asked for the computation first.
 
     If the queue is full, a new request may displace the newest request of the user who has the most waiting requests.
     For this, its own user must have fewer waiting requests, the new one included, or equally many waiting and fewer
@@ -88,10 +87,10 @@ class Admission:
         """Wait for a slot for a user, and return a context that holds it.
 
         The request also joins the queues of all users who are, or come to be, in the context ``wanted`` for this key.
-        If several requests have the same key, only the newest one joins further queues.
+        Of several requests with the same key, only the newest one does.
 
-        Raises Overloaded if the queue has no room for the request, if the wait exceeds ``max_wait`` seconds, or if
-        another user's request displaces this one while it waits.
+        Raises Overloaded if the queue has no room, if the wait exceeds ``max_wait`` seconds, or if another user's
+        request displaces this one.
         """
         request = _Request(key, asyncio.get_running_loop().create_future())
         reason = self._enqueue(request, user)

@@ -6,7 +6,7 @@ import asyncio
 import mmap
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -30,8 +30,7 @@ from pycalc.services.operations import CALCULATIONS
 # Computations up to this cost run on the event loop, because sending them to a worker costs about as much.
 INLINE_SECONDS = 0.0003
 _SHORT_SECONDS = 0.00005  # computations up to this cost run without waiting for a time slice
-# A task without partial results is refused if its estimate exceeds this many deadlines. Estimates are right within a
-# factor of two.
+# A task without partial results is refused above this many deadlines. Estimates are right within a factor of two.
 _MOST_DEADLINES = 4
 LONG_BYTES = 1024 * 1024  # longer results are mapped into memory, shorter results are copied
 _MOST_FOUND = 16 * 1024  # the most bytes of a partial result that are read at the deadline
@@ -58,9 +57,8 @@ class Computer:
     ) -> None:
         """Limit each computation in a worker to ``timeout`` seconds, and each caller's computing time to ``quota``.
 
-        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes.
-        Workers return long results through files of the ``/proc`` file system, which must be mounted at ``proc``.
-        Raises OSError if it is not.
+        Up to ``workers`` processes compute at the same time, each with an equal part of ``worker_memory`` bytes. Raises
+        OSError if the ``/proc`` file system is not mounted at ``proc``.
         """
         self._descriptors = proc / str(os.getpid()) / "fd"  # workers open the files of this process by these paths
         if not self._descriptors.is_dir():
@@ -71,24 +69,24 @@ class Computer:
         self.timeout = timeout
         self._most_memory = worker_memory // workers
         self.scheduler = LoopScheduler()
-        self._admission = Admission(metrics, workers, max_wait=timeout)
+        self.admission = Admission(metrics, workers, max_wait=timeout)
         self._limiter = anyio.CapacityLimiter(workers)
         self._idle: list[float] = []
         self._abandoned = False
         self._limits: set[asyncio.Timeout] = set()
-        metrics.compute_running.set_function(lambda: self._admission.running)
-        metrics.compute_waiting.set_function(lambda: self._admission.waiting)
+        metrics.compute_running.set_function(lambda: self.admission.running)
+        metrics.compute_waiting.set_function(lambda: self.admission.waiting)
 
     async def compute(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         """Compute and verify a result as ``execute`` does. Return its text, empty for a summary, and its facts.
 
         Raises the errors of ``execute``, and:
         - QuotaExceeded if too little of the caller's quota is left;
-        - Overloaded if too many requests wait, if this one waits too long, if the caller's other computations may need
-          the rest of the quota, or if no file can be made for the result;
+        - Overloaded if the queue is full, if the wait is too long, if the caller's other computations may need the rest
+          of the quota, or if no file can be made for the result;
         - Unavailable if no worker starts, if the worker dies, or at shutdown;
         - ComputationTimeout at the deadline or at the limit of memory, or at once if the computation would take far
-          longer than the deadline and the operation has no partial results.
+          longer and the operation has no partial results.
 
         Cancellation kills the worker that computes the result.
         """
@@ -113,10 +111,6 @@ class Computer:
         self._metrics.compute_seconds.labels(task.operation).observe(perf_counter() - started)
         return text, facts
 
-    def wanted(self, plan: Plan, caller: Principal) -> AbstractContextManager[None]:
-        """Return a context in which a caller waits for a plan's computation, which another caller may have begun."""
-        return self._admission.wanted(plan.key, caller.user_id)
-
     async def _dispatch(self, plan: Plan, caller: Principal) -> tuple[bytes | mmap.mmap, Facts]:
         task = plan.task
         in_steps = CALCULATIONS[task.operation].steps(task.args, task.precision) is not None
@@ -124,12 +118,9 @@ class Computer:
             raise ComputationTimeout(f"This would take far longer than {self.timeout:g} s: ask for smaller operands.")
         async with self._worker_slot(caller, min(plan.seconds, self.timeout), plan.key) as result_fd:
             file = str(self._descriptors / str(result_fd))
-            if self._tracer.on:
-                returned = await self._in_worker(plan.memory, result_fd, timed, execute, task, file)
-                (text, facts), began_ns, ended_ns, process = returned
-                self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
-            else:
-                text, facts = await self._in_worker(plan.memory, result_fd, execute, task, file)
+            returned = await self._in_worker(plan.memory, result_fd, timed, execute, task, file)
+            (text, facts), began_ns, ended_ns, process = returned
+            self._tracer.record("work", began_ns, ended_ns, None, **{"process.pid": process})
             if text is not None:
                 return text, facts
             size = os.fstat(result_fd).st_size
@@ -142,12 +133,11 @@ class Computer:
     async def _worker_slot(self, caller: Principal, seconds: float, key: str | None = None) -> AsyncIterator[int]:
         """Return a context that holds a slot. Its value is the descriptor of a new in-memory file for the result.
 
-        The caller's quota is charged for the time in the context. ``seconds`` is an estimate of this time. It is
-        reserved, so that a caller's concurrent computations stay within the quota. ``key`` is as for
-        ``Admission.slot``. Raises QuotaExceeded, Overloaded and Unavailable as ``compute`` does.
+        The caller's quota is charged for the time in the context. The estimate ``seconds`` is reserved, so that a
+        caller's concurrent computations stay within the quota. ``key`` is as for ``Admission.slot``.
         """
         self.quota.require(caller, seconds)
-        async with self._until_abandoned(), self._admission.slot(caller.user_id, key):
+        async with self._until_abandoned(), self.admission.slot(caller.user_id, key):
             with self.quota.reserved(caller, seconds):
                 try:
                     result_fd = os.memfd_create("pycalc-result")  # a file on disk would delay the syncs of other files
@@ -166,31 +156,26 @@ class Computer:
         if self._idle and self._idle.pop() > monotonic() - _TRUSTED_SECONDS:
             return
         self._idle.clear()
-        try:
+        for retries in (1, 0):  # anyio may choose an idle worker that has just died
+            starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
             try:
-                await self._start_worker()
-            except anyio.BrokenWorkerProcess:  # anyio chose an idle worker that had just died
-                await self._start_worker()
-        except (anyio.BrokenWorkerProcess, OSError) as error:
-            _log.warning("a worker process did not start", error=str(error))
-            raise Unavailable("The computation could not be started; retry in 1 s.") from error
-
-    async def _start_worker(self) -> None:
-        """Start a worker, or use one that anyio keeps idle."""
-        starting = asyncio.ensure_future(anyio.to_process.run_sync(be_ready, limiter=self._limiter))
-        try:
-            # If the caller is cancelled, the start goes on, because anyio would lose a process that is half started.
-            await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
-        except asyncio.CancelledError:
-            # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
-            starting.add_done_callback(lambda started: started.cancelled() or started.exception())
-            raise
+                # If the caller is cancelled, the start goes on: anyio would lose a process that is half started.
+                await asyncio.shield(starting)  # callers leave by Task.cancel, which anyio's shields don't stop
+            except asyncio.CancelledError:
+                # Retrieve the exception of a start whose caller is gone, so that asyncio does not log it.
+                starting.add_done_callback(lambda started: started.cancelled() or started.exception())
+                raise
+            except (anyio.BrokenWorkerProcess, OSError) as error:
+                if not retries:
+                    _log.warning("a worker process did not start", error=str(error))
+                    raise Unavailable("The computation could not be started; retry in 1 s.") from error
+            else:
+                return
 
     async def call(self, caller: Principal, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, charge the caller's quota, and return the function's result.
 
-        The function may use up to PLANNING_MEMORY bytes, but no more than one worker may take. Raises the function's
-        errors, and QuotaExceeded, Overloaded, Unavailable and ComputationTimeout as ``compute`` does.
+        The function may use up to PLANNING_MEMORY bytes. Raises its errors, and those of ``compute``.
         """
         async with self._worker_slot(caller, 0.0) as result_fd:
             return await self._in_worker(PLANNING_MEMORY, result_fd, function, *args)
@@ -220,9 +205,8 @@ class Computer:
     async def _in_worker(self, most_bytes: int, result_fd: int, function: Callable[..., T], *args: object) -> T:
         """Call a function in a worker process, which is killed at the deadline or by cancellation.
 
-        The function may use ``most_bytes`` of memory, but no more than one worker may take. If it needs more, the
-        worker writes OUT_OF_MEMORY to the file with the descriptor ``result_fd``, and aborts. Raises the errors of the
-        function, Unavailable, and ComputationTimeout. At the deadline, the latter has the partial result in the file.
+        If the function needs more than ``most_bytes`` of memory, or than one worker may take, the worker writes
+        OUT_OF_MEMORY to the file ``result_fd`` and aborts. At the deadline, the file may have a partial result.
         """
         most_bytes = min(most_bytes, self._most_memory)
         await self._ready_worker()
@@ -251,10 +235,7 @@ class Computer:
         return returned
 
     async def _killable(self, function: Callable[..., T], *args: object) -> T:
-        """Call a function in a worker process. At a cancellation, wait until the process is killed and reaped.
-
-        The caller may be cancelled several times by Task.cancel, from which anyio's shields don't protect.
-        """
+        """Call a function in a worker process. At a cancellation, wait until the process is killed and reaped."""
         working = asyncio.ensure_future(
             anyio.to_process.run_sync(function, *args, cancellable=True, limiter=self._limiter)
         )
@@ -262,6 +243,7 @@ class Computer:
             return await asyncio.shield(working)
         except asyncio.CancelledError:
             working.cancel()
+            # The caller may be cancelled again by Task.cancel, from which anyio's shields don't protect.
             with anyio.CancelScope(shield=True):
                 while not working.done():
                     with suppress(asyncio.CancelledError):

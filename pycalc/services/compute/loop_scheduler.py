@@ -11,8 +11,7 @@ _SLICE_SECONDS = 0.002  # after this much estimated work, further work waits for
 class LoopScheduler:
     """A first-in, first-out queue that admits about 2 ms of work in each iteration of the event loop.
 
-    Without the queue, all work that arrived together would run in one iteration. Later requests would wait for all of
-    that work, even requests that are refused at once.
+    Without the queue, later requests, even those that are refused at once, would wait for all work that arrived before.
     """
 
     def __init__(self) -> None:

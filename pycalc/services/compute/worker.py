@@ -52,11 +52,11 @@ def execute(task: Task, file: str | None = None) -> tuple[bytes | None, Facts]:
     The result is verified, unless it is an exact summary, a residue of at most VERIFIED_DIGITS digits, or a result that
     is not longer than the operation's ``verified_above``.
 
-    If ``file`` is given, the partial results of an operation that has them are written to this file. A final text over
-    INLINE_BYTES is written to the file, and None is returned in its place.
+    If ``file`` is given, the operation's partial results are written to this file. A final text over INLINE_BYTES is
+    written to it too, and None is returned in its place.
 
-    Raises VerificationFailed, and the operation's errors, such as DomainError. Raises InvalidInput if a base other than
-    10 is wanted and the result is not an exact integer.
+    Raises VerificationFailed, and the operation's errors. Raises InvalidInput if a base other than 10 is wanted and the
+    result is not an exact integer.
     """
     operation = CALCULATIONS[task.operation]
     if task.view == "summary" and task.exact and isinstance(operation, Summarisable):
@@ -94,8 +94,8 @@ def timed(function: Callable[..., T], *args: object) -> tuple[T, int, int, int]:
 def be_ready() -> None:
     """Prepare a new worker: lower its priority, disable core dumps, and let the kernel kill it when the service ends.
 
-    Workers ignore signals to the whole process group (Ctrl-C, a supervisor's SIGTERM), so that a worker can finish
-    during a shutdown. Calling this again in the same worker is harmless.
+    Workers ignore signals to the whole process group, so that a worker can finish during a shutdown. Calling this again
+    in the same worker is harmless.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -108,12 +108,12 @@ def be_ready() -> None:
 def limited(seconds: float, most_bytes: int, file: str, function: Callable[..., T], *args: object) -> T:
     """Call a function under limits of processor time and of address space, and return its result.
 
-    The kernel ends the process after ``seconds`` of processor time in the function and at most two seconds more. This
-    limit matters only if the service was killed: a running service kills the worker at the deadline.
+    The kernel ends the process after ``seconds`` of processor time and at most two seconds more, which matters only if
+    the service was killed: a running service kills the worker at the deadline.
 
-    The process aborts if its address space grows by more than ``most_bytes`` since its start. Without memory, GMP
-    aborts by itself. After a MemoryError, this function aborts the process, because Python would keep objects in
-    memory. At the abort, the interpreter's signal handler writes OUT_OF_MEMORY, the number of SIGABRT, to ``file``.
+    The process aborts if its address space grows by more than ``most_bytes`` since its start: GMP aborts by itself, and
+    after a MemoryError this function does, because Python would keep objects in memory. At the abort, the interpreter's
+    signal handler writes OUT_OF_MEMORY, the number of SIGABRT, to ``file``.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1

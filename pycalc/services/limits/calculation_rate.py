@@ -12,7 +12,7 @@ from pycalc.cache.base import CounterStore, Shared
 from pycalc.errors import LimitState, RateLimited
 from pycalc.models.limits import each_window, parse_limits
 from pycalc.observability.metrics import Metrics
-from pycalc.services.limits.counters import MAX_KEYS, Window, counters_of, spend_all
+from pycalc.services.limits.counters import MAX_KEYS, Windows, counters_of
 
 _MAX_LIMITS = 1_000  # the most limits that are cached by their texts
 _BLOCKS = 100  # the size of a block is the smallest limit divided by this, rounded down
@@ -46,20 +46,17 @@ class CalculationRateLimit:
         clock: Callable[[], float] = monotonic,
         prefix: str = "",
     ) -> None:
-        """Keep users' blocks in ``blocks``. Several limits may share the dictionary: a user has one limit at a time."""
+        """Keep users' blocks in ``blocks``, which several limits may share: a user has one limit at a time."""
+        limits = parse_limits(limit)
         self._limit = limit
         self._refused = metrics.rate_limited.labels(f"{prefix}calculations")
         self._clock = clock
-        self._windows = [Window(each, counters, prefix) for each in parse_limits(limit)]
-        self._ahead = min(window.amount for window in self._windows) // _BLOCKS
+        self._windows = Windows(limits, counters, prefix)
+        self._smallest = min(each.amount for each in limits)
         self._blocks = blocks
 
     async def require_remaining(self, user_id: bytes) -> None:
-        """Raise RateLimited if the user has no calculations left in a window.
-
-        No calculation is used up. But this may count a block of calculations in advance, which the user's next
-        calculations are taken from.
-        """
+        """Raise RateLimited if the user has no calculations left in a window. No calculation is used up."""
         if self._block_of(user_id) is None:
             states = await self.spend(user_id, 0)
             if full := [state for state in states if not state.remaining]:
@@ -70,7 +67,7 @@ class CalculationRateLimit:
         block = self._block_of(user_id)
         if block is not None:
             return self._states(block)
-        states, _ = await spend_all(self._windows, user_id.hex(), 0)
+        states, _ = await self._windows.spend(user_id.hex(), 0)
         return tuple(states)
 
     def spend_ahead(self, user_id: bytes) -> tuple[LimitState, ...] | None:
@@ -87,22 +84,28 @@ class CalculationRateLimit:
         Return the states of the limits. Raises RateLimited if a limit would be exceeded. If the call is cancelled, its
         calculations and the rest of the user's block may stay counted, although they are never made.
         """
+        key = user_id.hex()
+        block = self._block_of(user_id)
+        kept = block.left if block else 0
         before = self._blocks.pop(user_id, None)
-        if before is not None and before.limit != self._limit:
-            before = None  # the block belongs to the user's former limit
-        if before is not None and before.windows[0][1] <= self._clock():  # the longer windows get back its rest
-            for window, (_, end) in zip(self._windows, before.windows, strict=True):
-                if before.left and end > self._clock():
-                    await window.counters.incr(window.name(user_id.hex()), window.seconds, -before.left)
-            before = None
-        missing = operations - (before.left if before else 0)
-        extra = self._ahead
-        states, full = await spend_all(self._windows, user_id.hex(), max(0, missing) + extra)
+        if block is None and before and before.left and before.limit == self._limit:  # its shortest window has ended
+            ends = [end > self._clock() for _, end in before.windows]
+            running = [bound for bound, runs in zip(self._windows.bounds(key), ends, strict=True) if runs]
+            if running:
+                await self._windows.counters.spend(-before.left, running)
+        missing, extra = max(0, operations - kept), self._smallest // _BLOCKS
+        states, full = await self._windows.spend(key, missing + extra)
         if full and extra:
             extra = 0
-            states, full = await spend_all(self._windows, user_id.hex(), max(0, missing))
-        left = before.left if full and before else extra + max(0, -missing)
-        block = self._keep(user_id, left, states)
+            states, full = await self._windows.spend(key, missing)
+        meanwhile = self._block_of(user_id)  # of a concurrent call
+        left = (kept if full else extra + max(0, kept - operations)) + (meanwhile.left if meanwhile else 0)
+        now = self._clock()
+        block = _Block(self._limit, left, [(state, now + state.reset) for state in states])
+        if left:
+            if len(self._blocks) >= MAX_KEYS:
+                del self._blocks[next(iter(self._blocks))]
+            self._blocks[user_id] = block
         if full:
             raise self._refusal(operations, full, self._states(block))
         return self._states(block)
@@ -110,9 +113,9 @@ class CalculationRateLimit:
     def _refusal(self, operations: int, full: Sequence[LimitState], states: tuple[LimitState, ...]) -> RateLimited:
         """Count a refusal and return its error. ``full`` are the limits that would be exceeded."""
         self._refused.inc()
-        smallest = min(window.amount for window in self._windows)
-        if operations > smallest:
-            detail = f"A batch of {operations:,} calculations exceeds the limit of {smallest:,}: send smaller batches."
+        if operations > self._smallest:
+            most = f"{self._smallest:,}"
+            detail = f"A batch of {operations:,} calculations exceeds the limit of {most}: send smaller batches."
         else:
             detail = " ".join(
                 f"No more than {state.amount:,} calculations {each_window(state.window)}." for state in full
@@ -136,21 +139,6 @@ class CalculationRateLimit:
             ]
         )
 
-    def _keep(self, user_id: bytes, left: int, states: Sequence[LimitState]) -> _Block:
-        """Return a new block of ``left`` calculations, and store it unless it is empty.
-
-        If a concurrent call has stored a block meanwhile, add the calculations that are left in that block.
-        """
-        now = self._clock()
-        meanwhile = self._block_of(user_id)
-        left += meanwhile.left if meanwhile else 0
-        block = _Block(self._limit, left, [(state, now + state.reset) for state in states])
-        if left:
-            if len(self._blocks) >= MAX_KEYS:
-                del self._blocks[next(iter(self._blocks))]
-            self._blocks[user_id] = block
-        return block
-
 
 def calculation_limits(
     metrics: Metrics, shared: Shared | None = None, *, clock: Callable[[], float] = monotonic, prefix: str = ""
@@ -158,11 +146,10 @@ def calculation_limits(
     """Return a function for the rate limits on calculations. Callers with equal limits share one CalculationRateLimit.
 
     The function returns the limit that a text such as ``6000/minute; 100000/day`` describes, or None for an empty text.
-    It raises ValueError for a malformed text. ``prefix`` begins the names of limits of API keys, and is empty for those
-    of users.
+    It raises ValueError for a malformed text. ``prefix`` begins the names of limits of API keys.
     """
     # Kept here, so that a limit that the cache drops forgets nothing.
-    counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock, lenient=True)
+    counters = counters_of(f"{prefix}calculations", metrics, shared, clock=clock)
     blocks: dict[bytes, _Block] = {}
 
     @lru_cache(_MAX_LIMITS)

@@ -33,10 +33,10 @@ class ClientAddresses:
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str:
         """Return the client's IPv4 address or IPv6 /64 network, or UNKNOWN if ``peer`` is None or malformed.
 
-        ``peer`` is the address at the other end of the connection; ``forwarded`` are the values of X-Forwarded-For in
-        their order. The search begins with ``peer``, and goes on with the forwarded addresses from right to left. The
-        first address that is not a trusted proxy is the client's. If an address is malformed, the proxy that sent it
-        counts as the client. If all addresses are trusted proxies, the leftmost one is returned.
+        ``peer`` is the address at the other end of the connection; ``forwarded`` are the values of X-Forwarded-For.
+        Of ``peer``, and then the forwarded addresses from right to left, the first that is not a trusted proxy is the
+        client's. If an address is malformed, the proxy that sent it counts as the client. If all addresses are trusted
+        proxies, the leftmost one is returned.
         """
         nearest = _parsed(peer or "")
         if nearest is None:
@@ -53,19 +53,17 @@ class ClientAddresses:
 
     def is_proxy(self, peer: str) -> bool:
         """Return whether ``peer``, the address at the other end of a connection, is a trusted proxy."""
-        parsed = _parsed(peer)
-        return parsed is not None and self._is_trusted(parsed)
+        return self._is_trusted(_parsed(peer))
 
     def by_https(self, peer: str | None, forwarded: Iterable[bytes]) -> bool:
         """Return whether ``peer`` is a trusted proxy that reports that the client used https.
 
-        ``forwarded`` are the values of X-Forwarded-Proto. The first member describes the client's own connection. A
-        client that forges this header misleads only itself.
+        ``forwarded`` are the values of X-Forwarded-Proto, of which the first member describes the client's connection.
         """
         return self.is_proxy(peer or "") and b",".join(forwarded).partition(b",")[0].strip().lower() == b"https"
 
-    def _is_trusted(self, address: IPv4Address | IPv6Address) -> bool:
-        return any(address in network for network in self._trusted)
+    def _is_trusted(self, address: IPv4Address | IPv6Address | None) -> bool:
+        return address is not None and any(address in network for network in self._trusted)
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

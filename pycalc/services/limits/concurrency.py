@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple
 
@@ -78,15 +79,13 @@ class ConcurrencyLimit:
                 del self._taken_by[key]
 
 
+@dataclass(eq=False, slots=True)
 class Slot:
     """A slot of a ConcurrencyLimit, held until ``release``, or until the end of a ``with`` statement for the slot."""
 
-    __slots__ = ("_amount", "_key", "_release")
-
-    def __init__(self, release: Callable[[Hashable, int], None], key: Hashable, amount: int) -> None:
-        self._release = release
-        self._key = key
-        self._amount = amount
+    _release: Callable[[Hashable, int], None]
+    _key: Hashable
+    _amount: int
 
     def release(self) -> None:
         """Return the slot to its ConcurrencyLimit. Releasing it again does nothing."""
@@ -101,39 +100,47 @@ class Slot:
         self.release()
 
 
+@dataclass(eq=False, slots=True)
+class _Queue:
+    free: asyncio.Semaphore
+    entered: int = 0  # the callers that hold a slot or wait
+
+
 class QueueingLimit:
-    """A limit on concurrent work, with a bounded queue and a bounded wait."""
+    """A limit on the concurrent work of each key, with a bounded queue for each, and a bounded wait."""
 
     def __init__(self, at_once: int, most: int, seconds: float, refused: Counter, detail: str) -> None:
-        """Let ``at_once`` callers hold a slot, and further callers wait for one for up to ``seconds``.
-
-        At most ``most`` callers hold a slot or wait. A refusal increments ``refused``, and has the message ``detail``.
-        """
-        self._free = asyncio.Semaphore(at_once)
+        """Let ``at_once`` callers of a key hold a slot, and others wait for up to ``seconds``: together ``most``."""
+        self._at_once = at_once
         self._most = most
         self._seconds = seconds
         self._refused = refused
         self._detail = detail
-        self.entered = 0  # the callers that hold a slot or wait
+        self._queues: dict[Hashable, _Queue] = {}  # of keys with callers
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
+    async def slot(self, key: Hashable = None) -> AsyncIterator[None]:
         """Wait for a slot, and return its context; raises Overloaded if the queue is full or the wait is too long."""
-        if self.entered >= self._most:
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = _Queue(asyncio.Semaphore(self._at_once))
+        if queue.entered >= self._most:
             raise self._refusal()
-        self.entered += 1
+        queue.entered += 1
         try:
             try:
                 async with asyncio.timeout(self._seconds):
-                    await self._free.acquire()
+                    await queue.free.acquire()
             except TimeoutError:
                 raise self._refusal() from None
             try:
                 yield
             finally:
-                self._free.release()
+                queue.free.release()
         finally:
-            self.entered -= 1
+            queue.entered -= 1
+            if not queue.entered:
+                del self._queues[key]
 
     def _refusal(self) -> Overloaded:
         self._refused.inc()

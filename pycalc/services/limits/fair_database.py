@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import nullcontext
 from typing import TypeVar
 
 from prometheus_client import Counter
@@ -14,8 +14,7 @@ from pycalc.services.limits.concurrency import QueueingLimit
 
 T = TypeVar("T")
 
-# The most reads and writes of one client that the database runs or queues. More than its threads or connections of each
-# kind, so that a single client can keep them busy.
+# The most reads and writes of one client at once: more than the threads or connections, so that it can keep them busy.
 _READS, _WRITES = 32, 8
 _WAITING = 1_024  # the most reads, and the most writes, of one client that run or wait
 
@@ -29,35 +28,33 @@ class FairDatabase:
     def __init__(
         self, database: Database, client: Callable[[], Hashable | None], refused: Counter, *, wait_seconds: float = 1.0
     ) -> None:
-        """Share ``database`` between clients.
-
-        If a client has too many reads or writes at once, the further ones wait here before they enter the database's
-        queues. A call that waits longer than ``wait_seconds`` raises Overloaded.
+        """Share ``database`` between clients. A call that waits longer than ``wait_seconds`` raises Overloaded.
 
         ``client`` must return a key of the user, or of the address, whose request is being handled. It must return None
         outside of requests, where nothing is limited.
         """
         self._database = database
         self._client = client
-        self._refused = refused
-        self._wait_seconds = wait_seconds
-        self._reads: dict[Hashable, QueueingLimit] = {}
-        self._writes: dict[Hashable, QueueingLimit] = {}
+        detail = "Too many of your requests wait for the database; retry in 1 s."
+        self._reads = QueueingLimit(_READS, _WAITING, wait_seconds, refused, detail)
+        self._writes = QueueingLimit(_WRITES, _WAITING, wait_seconds, refused, detail)
 
     @property
     def shared(self) -> bool:
         return self._database.shared
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        async with self._share_of(self._reads, _READS):
+        client = self._client()
+        async with nullcontext() if client is None else self._reads.slot(client):
             return await self._database.read(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        client = self._client()
+        async with nullcontext() if client is None else self._writes.slot(client):
+            return await self._database.write(work)
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         return await self._database.read_reserved(work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        async with self._share_of(self._writes, _WRITES):
-            return await self._database.write(work)
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._database.insert(table, rows, also)
@@ -73,21 +70,3 @@ class FairDatabase:
 
     async def aclose(self) -> None:
         await self._database.aclose()
-
-    @asynccontextmanager
-    async def _share_of(self, shares: dict[Hashable, QueueingLimit], at_once: int) -> AsyncIterator[None]:
-        """Wait until the present client may read or write, and return a context for it; raises Overloaded."""
-        client = self._client()
-        if client is None:
-            yield
-            return
-        share = shares.get(client)
-        if share is None:
-            detail = "Too many of your requests wait for the database; retry in 1 s."
-            share = shares[client] = QueueingLimit(at_once, _WAITING, self._wait_seconds, self._refused, detail)
-        try:
-            async with share.slot():
-                yield
-        finally:
-            if not share.entered:
-                del shares[client]

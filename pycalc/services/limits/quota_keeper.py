@@ -58,8 +58,7 @@ class QuotaKeeper:
     async def states(self, caller: Principal) -> list[QuotaState]:
         """Return the state of each of the caller's quotas, with the charges that other processes have stored by now.
 
-        If the database is unavailable, the charges of other processes are as they were last read. Raises Overloaded if
-        too many of the caller's reads wait.
+        Without the database, these are as last read. Raises Overloaded if too many of the caller's reads wait.
         """
         with suppress(StoreUnavailable):
             for quota, _ in self._quotas:
@@ -88,7 +87,14 @@ class QuotaKeeper:
             last = self._closing.is_set()
             try:
                 for quota, recent in self._quotas:
-                    await self._store_and_read(quota, recent)
+                    uses = quota.unstored()
+                    for part in _parts(uses):
+                        await self._store.save(part)
+                        quota.stored(part)
+                    recent.append(uses)
+                    own = {use.user_id: use.id for stored in recent for use in stored}
+                    for users in _parts(list(own)):
+                        quota.learn(await self._store.totals(users, quota.now(), [own[user] for user in users]))
                 # Delete one batch of old uses in a round, so that the next charges are stored soon.
                 now = max(quota.now() for quota, _ in self._quotas)
                 if self._loop.time() >= next_forgetting and await self._store.forget(now, _BATCH) < _BATCH:
@@ -98,13 +104,3 @@ class QuotaKeeper:
             if last:
                 return
             await wait_until_set(self._closing, _SECONDS)
-
-    async def _store_and_read(self, quota: WindowQuota, recent: deque[list[QuotaUse]]) -> None:
-        uses = quota.unstored()
-        for part in _parts(uses):
-            await self._store.save(part)
-            quota.stored(part)
-        recent.append(uses)
-        own = {use.user_id: use.id for stored in recent for use in stored}
-        for users in _parts(list(own)):
-            quota.learn(await self._store.totals(users, quota.now(), [own[user_id] for user_id in users]))

@@ -29,7 +29,8 @@ class _WindowUse:
     """The amount of a quota that a user, or an API key with its own limit, has used in one window."""
 
     user_id: bytes  # or the id of the API key
-    seconds: int  # the window's length
+    prefix: str  # begins the names of the limits of an API key
+    limit: UserLimit
     ends: int  # seconds since the epoch
     id: bytes = field(default_factory=lambda: uuid4().bytes)
     charged: float = 0.0  # the amount that this process has charged
@@ -41,14 +42,11 @@ class _WindowUse:
         return self.charged + self.others
 
 
-Uses = Sequence[tuple[Principal, _WindowUse, UserLimit]]  # empty for a caller without limits
+Uses = Sequence[_WindowUse]  # empty for a caller without limits
 
 
 class WindowQuota:
-    """A quota of each user in fixed windows, which begin at multiples of their length since the epoch.
-
-    Each caller's limits define the amount and the length of the window. No method awaits anything, so each is atomic.
-    """
+    """A quota of each user in fixed windows, which begin at multiples of their length since the epoch."""
 
     def __init__(
         self,
@@ -60,10 +58,7 @@ class WindowQuota:
         *,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Create a quota whose amounts are called ``noun`` in sentences and ``unit`` in header fields.
-
-        ``limit_of`` selects this quota's limit from a caller's limits.
-        """
+        """Call amounts ``noun`` in sentences and ``unit`` in header fields. ``limit_of`` selects a caller's limit."""
         self._name = name
         self._noun = noun
         self._unit = unit
@@ -80,47 +75,41 @@ class WindowQuota:
         Raises QuotaExceeded if nothing is left, or less than ``amount``. Reserved amounts count as left.
         """
         uses = self._uses_of(caller)
-        for counted, use, limit in uses:
-            left = limit.amount - use.used
+        for use in uses:
+            left = use.limit.amount - use.used
             if left > _ROUNDING and amount <= left + _ROUNDING:
                 continue
             self._refused.inc()
-            detail = f"No more than {limit.amount:,} {self._noun} {each_window(limit.seconds)}"
-            if counted.limits.prefix:
+            detail = f"No more than {use.limit.amount:,} {self._noun} {each_window(use.limit.seconds)}"
+            if use.prefix:
                 detail += " with this API key"
-            if amount > limit.amount:
+            if amount > use.limit.amount:
                 about = f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
                 detail += f", and this would take about {about}: ask for less."
             elif _shown(left) > 0:
                 detail += f"; {_shown(left):,} are left: wait for the reset, or ask for less."
             else:
                 detail += ": wait for the reset."
-            raise QuotaExceeded(detail, self._limit_state(counted, use, limit), _shown(use.used), use.ends)
+            raise QuotaExceeded(detail, self._limit_state(use), _shown(use.used), use.ends)
         return uses
 
     def charge(self, caller: Principal, amount: float) -> None:
         """Add ``amount`` to what is used of each of the caller's limits: the user's, and the API key's own."""
-        self._add(self._uses_of(caller), amount)
+        self.add(self._uses_of(caller), amount)
 
     def spend(self, caller: Principal, amount: float) -> Uses:
-        """Charge ``amount``. Return the used amounts that now include it, as ``refund`` needs them.
-
-        If nothing is left, or less than ``amount``, charge nothing and raise QuotaExceeded.
-        """
+        """Charge ``amount`` if it is left, else raise QuotaExceeded. Return the used amounts that now include it."""
         uses = self.require(caller, amount)
-        self._add(uses, amount)
+        self.add(uses, amount)
         return uses
 
-    def refund(self, uses: Uses, amount: float) -> None:
-        """Take back a charge of ``amount``. ``uses`` must be what ``spend`` has returned for this charge.
+    def add(self, uses: Uses, amount: float) -> None:
+        """Add ``amount`` to the used amounts. It is negative for a refund, which concerns the window of the charge.
 
-        This changes only the window of the charge, even if that window has ended. If the charge is stored already,
-        other processes learn of the refund only through later charges, because a stored amount never decreases.
+        If the charge is stored already, other processes learn of the refund only through later charges, because a
+        stored amount never decreases.
         """
-        self._add(uses, -amount)
-
-    def _add(self, uses: Uses, amount: float) -> None:
-        for _, use, _ in uses:
+        for use in uses:
             use.charged += amount
             self._store_later(use)
 
@@ -131,40 +120,53 @@ class WindowQuota:
         Raises QuotaExceeded as ``require`` does. Raises Overloaded if other reservations leave too little.
         """
         uses = self.require(caller, amount)
-        if any(use.used + use.reserved + amount > limit.amount + _ROUNDING for _, use, limit in uses):
+        if any(use.used + use.reserved + amount > use.limit.amount + _ROUNDING for use in uses):
             self._refused.inc()
             raise Overloaded(f"Your other calculations may need the {self._noun} that are left; retry in 1 s.")
-        for _, use, _ in uses:
+        for use in uses:
             use.reserved += amount
         try:
             yield
         finally:
-            for _, use, _ in uses:
+            for use in uses:
                 use.reserved -= amount
 
     def states(self, caller: Principal) -> list[QuotaState]:
         """Return the used amount for each of the caller's limits: the user's, and the API key's own."""
         return [
-            QuotaState(counted.limits.prefix + self._name, limit.amount, _shown(use.used), limit.seconds, use.ends)
-            for counted, use, limit in self._uses_of(caller)
+            QuotaState(use.prefix + self._name, use.limit.amount, _shown(use.used), use.limit.seconds, use.ends)
+            for use in self._uses_of(caller)
         ]
 
     def limit_states(self, caller: Principal) -> list[LimitState]:
         """Return the remaining amount for each of the caller's limits, in the order of ``states``."""
-        return [self._limit_state(*each) for each in self._uses_of(caller)]
+        return list(map(self._limit_state, self._uses_of(caller)))
 
-    def _limit_state(self, caller: Principal, use: _WindowUse, limit: UserLimit) -> LimitState:
-        left, reset = max(0, int(limit.amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
-        return LimitState(limit.amount, limit.seconds, left, reset, caller.limits.prefix + self._name, self._unit)
+    def _limit_state(self, use: _WindowUse) -> LimitState:
+        (amount, seconds), name = use.limit, use.prefix + self._name
+        left, reset = max(0, int(amount - use.used)), max(1, int(use.ends - self._clock()) + 1)
+        return LimitState(amount, seconds, left, reset, name, self._unit)
 
     def ids_of(self, caller: Principal) -> dict[bytes, bytes]:
         """Map the id of the caller's user, and of the API key, to the id of its charges by this process."""
-        return {use.user_id: use.id for _, use, _ in self._uses_of(caller)}
+        return {use.user_id: use.id for use in self._uses_of(caller)}
 
-    def _uses_of(self, caller: Principal) -> Uses:
-        """Return each of the caller's limits, with the user or API key that has it, and what is used of it now."""
+    def _uses_of(self, caller: Principal) -> list[_WindowUse]:
+        """Return what the user, and the API key, have used in their present windows; begin missing windows."""
+        uses: list[_WindowUse] = []
         limit = self._limit_of(caller.limits)
-        uses = [] if limit is None else [(caller, self._use_of(caller.user_id, limit.seconds), limit)]
+        if limit is not None:
+            now, user_id = self._clock(), caller.user_id
+            use = self._uses.get(user_id)
+            if use is None or use.ends <= now or use.limit.seconds != limit.seconds:
+                self._uses.pop(user_id, None)
+                if len(self._uses) >= _MAX_USERS:
+                    del self._uses[next(iter(self._uses))]
+                ends = (int(now) // limit.seconds + 1) * limit.seconds
+                use = self._uses[user_id] = _WindowUse(user_id, caller.limits.prefix, limit, ends)
+                self._store_later(use)  # so that QuotaKeeper also reads the charges of other processes
+            use.limit = limit  # its amount may have changed
+            uses.append(use)
         return uses if caller.key is None else [*uses, *self._uses_of(caller.key)]
 
     def now(self) -> int:
@@ -181,10 +183,7 @@ class WindowQuota:
         ]
 
     def stored(self, uses: Sequence[QuotaUse]) -> None:
-        """Mark the used amounts in ``uses`` as stored, except those that were charged while they were being stored.
-
-        A stored amount never decreases, so the store may have kept a larger amount after a refund.
-        """
+        """Mark the used amounts in ``uses`` as stored, except those that were charged while they were being stored."""
         for stored in uses:
             use = self._unstored.get(stored.id)
             if use is not None and round(use.charged * 1e6) == stored.used:
@@ -196,18 +195,6 @@ class WindowQuota:
             use = self._uses.get(total.user_id)
             if use is not None and (self._name, use.ends) == (total.quota, total.ends):
                 use.others = total.used / 1e6
-
-    def _use_of(self, user_id: bytes, seconds: int) -> _WindowUse:
-        """Return the record of what a user has used in the present window of this length; create a missing one."""
-        now = self._clock()
-        use = self._uses.get(user_id)
-        if use is None or use.ends <= now or use.seconds != seconds:
-            self._uses.pop(user_id, None)
-            if len(self._uses) >= _MAX_USERS:
-                del self._uses[next(iter(self._uses))]
-            use = self._uses[user_id] = _WindowUse(user_id, seconds, (int(now) // seconds + 1) * seconds)
-            self._store_later(use)  # so that QuotaKeeper also reads the charges of other processes
-        return use
 
     def _store_later(self, use: _WindowUse) -> None:
         if len(self._unstored) < _MAX_USERS:  # reached only while the database is unavailable

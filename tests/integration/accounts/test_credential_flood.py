@@ -49,27 +49,23 @@ async def test_invented_credentials_do_not_make_calculations_fail(
     await asyncio.gather(*(_invented(client, number) for number in range(_AT_ONCE)))
     assert not slow.done()
     calculations = [asyncio.create_task(client.get(f"/fibonacci/{n}", headers=headers)) for n in range(1_000, 1_020)]
-    await until(lambda: bool(resources.calculator._recorder._committing), "a commit waits for the write before it")
+    await until(lambda: bool(resources.calculator.recorder._committing), "a commit waits for the write before it")
     fast.set()
     assert [(await calculation).status_code for calculation in calculations] == [200] * 20
     assert await slow
 
 
 @asynccontextmanager
-async def _share_held(database: FairDatabase, who: Hashable, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+async def _share_held(database: FairDatabase, who: Hashable) -> AsyncIterator[None]:
     """Occupy all database reads and writes that a client may run at once, during the ``with`` block."""
     async with AsyncExitStack() as stack:
-        with monkeypatch.context() as patch:
-            patch.setattr(database, "_client", lambda: who)
-            for shares, most in ((database._reads, 32), (database._writes, 8)):
-                for _ in range(most):
-                    await stack.enter_async_context(database._share_of(shares, most))
+        for limit, most in ((database._reads, 32), (database._writes, 8)):
+            for _ in range(most):
+                await stack.enter_async_context(limit.slot(who))
         yield
 
 
-async def test_keys_refreshes_and_exports_wait_for_no_share(
-    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_keys_refreshes_and_exports_wait_for_no_share(client: httpx.AsyncClient, resources: Resources) -> None:
     """API keys, refreshes and exports still work for a client that already runs its maximum of database commands."""
     # These requests have limits for all clients together. If they waited for their own client's reads and writes, they
     # would delay other clients.
@@ -79,11 +75,11 @@ async def test_keys_refreshes_and_exports_wait_for_no_share(
     headers = {"Authorization": f"Bearer {session['access_token']}"}
     key = (await client.post("/me/keys", json={"name": "new"}, headers=headers)).json()["key"]
     database = cast("FairDatabase", cast("SqlUserStore", resources.accounts._users)._database)
-    async with _share_held(database, "127.0.0.1", monkeypatch):
+    async with _share_held(database, "127.0.0.1"):
         by_key = await client.get("/fibonacci/10", headers={"Authorization": f"Bearer {key}"})
         assert by_key.status_code == 200, by_key.text
         refreshed = await client.post("/token/refresh", json={"refresh_token": session["refresh_token"]})
         assert refreshed.status_code == 200, refreshed.text
-    async with _share_held(database, id_of_text(user["id"]), monkeypatch):
+    async with _share_held(database, id_of_text(user["id"])):
         export = await client.get("/secure-history", headers={**headers, "Accept": "application/x-ndjson"})
         assert (export.status_code, len(export.text.splitlines())) == (200, 1)

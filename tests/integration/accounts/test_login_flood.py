@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from pycalc.resources.wiring import Resources
-from pycalc.services.limits.rate_limits import NoLimit
+from pycalc.services.limits.rate_limits import FailedLogins
 from tests.harness import flood
 from tests.harness.accounts import PASSWORD, new_name, new_person, registration
 from tests.harness.metrics import metric
@@ -38,7 +38,7 @@ async def test_calculations_do_not_wait_for_hashes(
         return check(password, hashed)
 
     monkeypatch.setattr(bcrypt, "checkpw", held)
-    resources.login_limit = NoLimit()
+    resources.login_limit = FailedLogins("", resources.metrics)
     logins = [asyncio.create_task(client.post("/login", json=login)) for _ in range(60)]
     try:
         await until(lambda: sum(task.done() for task in logins) == 60 - 16, "all but 16 are refused")

@@ -229,7 +229,7 @@ class TestConditions:
                 "leading": "19532821287077577316",
                 "trailing": "68996526838242546875",
                 "sha256": None,
-                "cached": True,
+                "cached": False,
             }
             assert metric(client, "pycalc_response_bytes") == 0
 

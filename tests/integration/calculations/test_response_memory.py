@@ -119,7 +119,7 @@ class TestBudget:
         async def record(_: object) -> None:
             raise LookupError
 
-        monkeypatch.setattr(resources.calculator._recorder, "record", record)
+        monkeypatch.setattr(resources.calculator.recorder, "record", record)
         powers = [{"operation": "pow", "input": {"x": "10", "y": 900_000}}]
         answer = await client.post("/batch", headers=await logged_in(client), json={"operations": powers})
         assert answer.status_code == 500

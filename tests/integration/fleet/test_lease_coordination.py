@@ -39,7 +39,7 @@ class Instance:
     def __init__(self, cache: RedisCache, metrics: Metrics) -> None:
         self.cache = cache
         self.metrics = metrics
-        self.fleet = Coordination(cache.leases, metrics, 30.0)
+        self.fleet = Coordination(cache, metrics, 30.0)
         self.made = self.looked_up = 0
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
@@ -152,7 +152,7 @@ async def test_a_renewed_lease_is_kept(pair: tuple[Instance, Instance]) -> None:
 async def test_when_the_leader_is_gone_another_one_makes_it(pair: tuple[Instance, Instance]) -> None:
     """If the holder of a lease disconnects without releasing it, it expires, and another instance computes."""
     here, there = pair
-    assert await here.cache.leases.claim(PLAN.key).take() is True
+    assert await here.cache.claim(PLAN.key).take() is True
     await here.cache.aclose()
     there.gate.set()
     assert await there.join() == MADE
@@ -192,7 +192,7 @@ async def test_the_wait_is_bounded_by_the_estimate(
     """
     here, there = pair
     leading = await led(here)
-    other = here.cache.leases.claim(OTHER.key)
+    other = here.cache.claim(OTHER.key)
     assert await other.take() is True
     there.gate.set()
     patient = there.join(replace(OTHER, seconds=(3 * wait - 0.5) / 5))
@@ -210,7 +210,7 @@ async def test_the_wait_is_bounded_by_the_estimate(
 async def test_the_wait_is_bounded_by_the_time_limit(pair: tuple[Instance, Instance]) -> None:
     """After its time limit, an instance stops waiting for another one's result, and computes without the lease."""
     here, there = pair
-    there.fleet = Coordination(there.cache.leases, there.metrics, longest=0.1)
+    there.fleet = Coordination(there.cache, there.metrics, longest=0.1)
     leading = await led(here)
     there.gate.set()
     assert await there.join() == MADE
@@ -257,10 +257,10 @@ async def test_without_redis_each_instance_computes(own_redis: AnyRedis) -> None
 async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> None:
     """Of 40 concurrent attempts to take a lease, one succeeds; later attempts fail until the lease is released."""
     here, there = pair
-    claims = [each.cache.leases.claim("fibonacci:5") for each in pair * 20]
+    claims = [each.cache.claim("fibonacci:5") for each in pair * 20]
     turns = await asyncio.gather(*(claim.take() for claim in claims))
     assert (turns.count(True), turns.count(False)) == (1, 39)
-    later = there.cache.leases.claim("fibonacci:5")
+    later = there.cache.claim("fibonacci:5")
     for claim, turn in zip(claims, turns, strict=True):
         if not turn:
             claim.release()
@@ -268,7 +268,7 @@ async def test_a_lease_is_not_taken_twice(pair: tuple[Instance, Instance]) -> No
     leading = claims[turns.index(True)]
     leading.release()
     leading.release()
-    await found(lambda: held(here.cache.leases.claim("fibonacci:5")), "the lease can be taken again")
+    await found(lambda: held(here.cache.claim("fibonacci:5")), "the lease can be taken again")
     assert await later.take() is False
 
 
@@ -283,10 +283,10 @@ async def test_a_repeated_claim_gets_its_own_lease(redis_server: AnyRedis, redis
         here = await instance(redis_url.replace(str(redis_server.port), str(between.port)))
         there = await instance(redis_url)
         claim = await asked_in_vain(here, between)
-        assert await there.cache.leases.claim("fibonacci:5").take() is False
+        assert await there.cache.claim("fibonacci:5").take() is False
         assert await claim.take() is True
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is released")
+        await found(lambda: held(there.cache.claim("fibonacci:5")), "it is released")
         for each in (here, there):
             await each.cache.aclose()
 
@@ -299,21 +299,21 @@ async def test_a_lease_granted_by_a_lost_answer_is_released(redis_server: AnyRed
         there = await instance(redis_url, times)
         claim = await asked_in_vain(here, between)
         claim.release()
-        await found(lambda: held(there.cache.leases.claim("fibonacci:5")), "it is released")
+        await found(lambda: held(there.cache.claim("fibonacci:5")), "it is released")
         for each in (here, there):
             await each.cache.aclose()
 
 
 async def asked_in_vain(here: Instance, between: Proxy) -> Claim:
     """Lose the reply in which Redis grants a lease; return the lease's ``Claim`` once the cache works again."""
-    other = here.cache.leases.claim("fibonacci:4")
+    other = here.cache.claim("fibonacci:4")
     assert await other.take() is True
     other.release()
-    claim = here.cache.leases.claim("fibonacci:5")
+    claim = here.cache.claim("fibonacci:5")
     between.swallow_answers_to = b"EVALSHA"
     with pytest.raises(CacheUnavailable):
         await claim.take()
-    await until(lambda: here.cache._client.breaker.state is CircuitState.CLOSED, "the cache is used again")
+    await until(lambda: here.cache.client.breaker.state is CircuitState.CLOSED, "the cache is used again")
     assert between.swallowed == 1
     return claim
 

@@ -18,7 +18,7 @@ from redis import Redis as Client
 from pycalc.cache import codec
 from pycalc.cache.base import LOCAL_TIER
 from pycalc.cache.breaker import CircuitState
-from pycalc.cache.redis import results as redis_results
+from pycalc.cache.redis import cache as redis_cache
 from pycalc.cache.redis.cache import RedisCache
 from pycalc.cache.redis.client import Times
 from pycalc.errors import CacheUnavailable
@@ -135,8 +135,8 @@ class TestSharing:
     async def test_what_is_too_long_is_not_stored(self, redis_server: AnyRedis, redis_url: str) -> None:
         """The limit ``max_value`` applies to the encoded size: 20,000 digits fit into 10,000 bytes, 23,000 do not."""
         async with opened(f"{redis_url}&max_value=10000") as here:
-            assert here.cache.leases.is_storable(20_000)
-            assert not here.cache.leases.is_storable(30_000)
+            assert here.cache.is_storable(20_000)
+            assert not here.cache.is_storable(30_000)
             for n in (30_000, 23_000, 20_000):
                 await here.cache.put(f"pow:{n}:1", result(digits(n)))
             with Client(port=redis_server.port) as client:
@@ -152,7 +152,7 @@ class TestSharing:
                 raise MemoryError
             return codec.encode(name, kept)
 
-        monkeypatch.setattr(redis_results, "encode", failing)
+        monkeypatch.setattr(redis_cache, "encode", failing)
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("pow:1:1", result(b"5"))
             await here.cache.put("pow:2:1", result(b"6"))
@@ -183,8 +183,8 @@ class TestSharing:
 
             return noted
 
-        monkeypatch.setattr(redis_results, "encode", noting(codec.encode))
-        monkeypatch.setattr(redis_results, "decode", noting(codec.decode))
+        monkeypatch.setattr(redis_cache, "encode", noting(codec.encode))
+        monkeypatch.setattr(redis_cache, "decode", noting(codec.decode))
         async with opened(redis_url) as here, opened(redis_url) as there:
             await here.cache.put("pow:3:1", result(digits(size)))
             await found(lambda: there.cache.get("pow:3:1"), "the result")
@@ -264,7 +264,7 @@ class TestDamage:
             await found(lambda: here.cache.get("fibonacci:1"), "the result")
             await there.refused("fibonacci:1")
             with pytest.raises(CacheUnavailable):
-                await there.cache.leases.claim("fibonacci:1").take()
+                await there.cache.claim("fibonacci:1").take()
             await there.cache.ping()
             assert await here.cache.get("fibonacci:1") == kept
             assert there.metric("pycalc_cache_damaged_total") == 0
@@ -305,16 +305,12 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 STEPS: dict[str, Callable[[RedisCache], Awaitable[object]]] = {
     "look up": lambda cache: cache.get("fibonacci:1"),
-    "claim": lambda cache: cache.leases.claim("fibonacci:1").take(),
+    "claim": lambda cache: cache.claim("fibonacci:1").take(),
     "spend": lambda cache: spend_one(cache.counters("calculations"), "ada", 1, 10),
-    "count": lambda cache: cache.counters("calculations").incr("ada", 60),
-    "read a count": lambda cache: cache.counters("calculations").get("ada"),
 }
 # The expected results of replies that a real Redis might send too; a damaged value counts as a miss.
 MEANT: dict[tuple[str, str], object] = {
     ("null", "look up"): None,
-    ("null", "read a count"): 0,
-    ("a number", "count"): 5,
     **{
         (answer, step): meant
         for answer in ("a status", "a string", "more than was asked")
@@ -446,7 +442,7 @@ class TestOutages:
         with garbage(answer) as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
                 there.refused_at_once()
-                assert there.cache._client.breaker.state is not CircuitState.CLOSED
+                assert there.cache.client.breaker.state is not CircuitState.CLOSED
 
     @pytest.mark.usefixtures("unhurried")
     @pytest.mark.parametrize("step", STEPS)
@@ -458,7 +454,7 @@ class TestOutages:
         """
         with garbage(SENSELESS[answer], greeting=b"+PONG\r\n") as port:
             async with opened(f"redis://127.0.0.1:{port}/0") as there:
-                await until(lambda: there.cache._client.breaker.state is CircuitState.CLOSED, "the circuit is closed")
+                await until(lambda: there.cache.client.breaker.state is CircuitState.CLOSED, "the circuit is closed")
 
                 async def ask() -> object:
                     return await STEPS[step](there.cache)
@@ -480,7 +476,7 @@ class TestOutages:
                 there.cache.revocations.publish()
                 await there.cache.put("fibonacci:1", result())
                 await there.cache.put("fibonacci:2", result(digits(100_000)))
-                await until(lambda: there.cache.leases._bytes == 0, "nothing waits to be stored")
+                await until(lambda: there.cache._bytes == 0, "nothing waits to be stored")
         gc.collect()
         assert [record for record in caplog.records if record.name == "asyncio"] == []
 

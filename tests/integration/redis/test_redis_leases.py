@@ -12,7 +12,7 @@ from redis import Redis as Client
 from pycalc.cache import codec
 from pycalc.cache.base import Claim
 from pycalc.cache.breaker import CircuitState
-from pycalc.cache.redis import results as redis_results
+from pycalc.cache.redis import cache as redis_cache
 from pycalc.cache.redis.client import Times
 from pycalc.models.results import Result
 from tests.harness.caches import Opened, opened
@@ -46,14 +46,14 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             going_on.wait(30)
         return codec.encode(name, kept)
 
-    monkeypatch.setattr(redis_results, "encode", encoded)
+    monkeypatch.setattr(redis_cache, "encode", encoded)
     yield going_on
     going_on.set()
 
 
 async def leading(here: Opened) -> Claim:
     """Take the lease on the tests' key, and return the claim that holds it."""
-    claim = here.cache.leases.claim(KEY)
+    claim = here.cache.claim(KEY)
     assert await claim.take() is True
     return claim
 
@@ -67,7 +67,7 @@ async def test_a_lease_lasts_as_long_as_it_is_set_to(pair: tuple[Opened, Opened]
     """The key of a lease expires after the lease's seconds, here 60."""
     await leading(pair[0])
     with Client.from_url(redis_url.partition("?")[0]) as client:
-        assert 30_000 < client.pttl(pair[0].cache.leases.name("lease", KEY)) <= 60_000
+        assert 30_000 < client.pttl(pair[0].cache.name("lease", KEY)) <= 60_000
 
 
 async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +78,10 @@ async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], mo
 
     here, there = pair
     claim = await leading(here)
-    monkeypatch.setattr(here.cache._client.redis, "set", late)
+    monkeypatch.setattr(here.cache.client.redis, "set", late)
     await here.cache.put(KEY, result())
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
+    assert await found(lambda: taken(there.cache.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="circuit") == 1
 
 
@@ -93,7 +93,7 @@ async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[O
         await here.cache.put(f"pow:{n}:1", result())
     await here.cache.put(KEY, result())
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
+    assert await found(lambda: taken(there.cache.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="queue") == 601 - 512
 
 
@@ -105,7 +105,7 @@ async def test_a_failed_computation_releases_the_lease_at_once(
     await here.cache.put("pow:1:1", result(digits(100_000)))
     claim = await leading(here)
     claim.release()
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it is released") is True
+    assert await found(lambda: taken(there.cache.claim(KEY)), "it is released") is True
 
 
 @pytest.mark.parametrize("pair", [Times(answer=5.0, lease=1.0, renewal=0.05)], indirect=True)
@@ -114,7 +114,7 @@ async def test_a_lease_is_kept_until_the_result_is_stored(
 ) -> None:
     """A lease is renewed until the result is stored, so that no other instance computes the result."""
     here, there = pair
-    claim, waiting = await leading(here), there.cache.leases.claim(KEY)
+    claim, waiting = await leading(here), there.cache.claim(KEY)
     kept = result(digits(100_000))
     await here.cache.put(KEY, kept)
     claim.release()
@@ -134,7 +134,7 @@ async def test_a_full_queue_keeps_the_lease_of_a_result_under_way(
 ) -> None:
     """While a full queue drops new results, a result that is being compressed keeps its lease and is stored."""
     here, there = pair
-    claim, waiting = await leading(here), there.cache.leases.claim(KEY)
+    claim, waiting = await leading(here), there.cache.claim(KEY)
     kept = result(digits(100_000))
     await here.cache.put(KEY, kept)
     claim.release()
@@ -151,11 +151,11 @@ async def test_a_lease_that_can_t_be_released_expires(pair: tuple[Opened, Opened
     """A lease whose release failed is not renewed, so that it expires by itself."""
     here, there = pair
     claim = await leading(here)
-    here.cache._client.breaker.state = CircuitState.OPEN
+    here.cache.client.breaker.state = CircuitState.OPEN
     claim.release()
-    here.cache._client.breaker.state = CircuitState.CLOSED
-    assert await there.cache.leases.claim(KEY).take() is False
-    assert await found(lambda: taken(there.cache.leases.claim(KEY)), "it has ended") is True
+    here.cache.client.breaker.state = CircuitState.CLOSED
+    assert await there.cache.claim(KEY).take() is False
+    assert await found(lambda: taken(there.cache.claim(KEY)), "it has ended") is True
 
 
 async def test_releasing_a_claim_that_never_asked_sends_nothing(
@@ -164,8 +164,8 @@ async def test_releasing_a_claim_that_never_asked_sends_nothing(
     """If a claim has never tried to take its lease, ``release`` sends nothing to Redis."""
     here, _ = pair
     sent: list[object] = []
-    monkeypatch.setattr(here.cache._client, "post", lambda *command: sent.append(command))
-    here.cache.leases.claim(KEY).release()
+    monkeypatch.setattr(here.cache.client, "post", lambda *command: sent.append(command))
+    here.cache.claim(KEY).release()
     assert sent == []
 
 
@@ -175,9 +175,9 @@ async def test_a_damaged_value_is_not_sent_back(redis_server: AnyRedis, redis_ur
         proxy(redis_server.port) as between,
         opened(redis_url.replace(str(redis_server.port), str(between.port))) as here,
     ):
-        claim = here.cache.leases.claim(KEY)
+        claim = here.cache.claim(KEY)
         with Client(port=redis_server.port) as client:
-            client.set(here.cache.leases.name("result", KEY), b"5" * 900_000)
+            client.set(here.cache.name("result", KEY), b"5" * 900_000)
         assert await claim.take() is False
         assert await claim.take() is True
         assert sum(map(len, between.received)) < 5_000

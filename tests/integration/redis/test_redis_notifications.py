@@ -151,7 +151,7 @@ async def test_a_silent_connection_is_kept(redis_server: AnyRedis, redis_url: st
 async def test_a_subscription_that_can_t_be_made_ends_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subscription that fails, for whatever reason, is tried again."""
     async with opened(redis_url) as there:
-        redis = there.cache._client.redis
+        redis = there.cache.client.redis
         made = redis.pubsub
         tries = 0
 

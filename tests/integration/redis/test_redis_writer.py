@@ -118,9 +118,9 @@ async def test_short_results_are_bounded_too(own_redis: AnyRedis) -> None:
             for n in range(1_000):
                 await here.cache.put(f"pow:{n}:1", result(texts[n % 4]))
                 await asyncio.sleep(0)
-            assert here.cache.leases._bytes <= BOUND
+            assert here.cache._bytes <= BOUND
             assert dropped(here) == 1_000 - 512
             client.execute_command("CLIENT", "UNPAUSE")
             await until(lambda: stored(own_redis) == 512, "what is left is stored")
-        writer = here.cache.leases
+        writer = here.cache
         await until(lambda: writer._bytes == 0 and not writer.stores, "nothing is held any more")

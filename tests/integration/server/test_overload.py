@@ -301,7 +301,7 @@ async def test_requests_that_waited_for_one_result_continue_a_few_at_a_time(
     async def record(_: Sequence[HistoryRow], key: KeyRow | None) -> None:
         going_on[turns] += 1
 
-    monkeypatch.setattr(calculator._recorder, "record", record)
+    monkeypatch.setattr(calculator.recorder, "record", record)
     asking = [asyncio.create_task(calculator.calculate(caller, plan, 0.0)) for _ in range(60)]
     while not all(task.done() for task in asking):
         turns += 1
