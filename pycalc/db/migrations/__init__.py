@@ -19,27 +19,20 @@ def current(connection: Connection) -> str | None:
     Without a revision, an SQLite file must have no table. A PostgreSQL database's default schema must have no table
     whose name pycalc needs; other tables there may be those of an extension.
     """
-    revision = _revision(connection)
-    if revision is None:
-        inspector = inspect(connection)
-        schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
-        names = set(inspector.get_table_names(schema)) - {"alembic_version"}
-        if connection.dialect.name != "sqlite":
-            names = (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
-        revision = _revision(connection)  # a first migration may have been committed between the two queries
-        if revision is None and names:
-            raise foreign(f"it has a table {min(names)!r}")
-    if revision is not None and not (re.fullmatch(r"\d{4}", revision) and inspect(connection).has_table("history")):
-        raise foreign(f"its tables are of revision {revision!r}")
-    return revision
-
-
-def _revision(connection: Connection) -> str | None:
-    """Return the revision in Alembic's table, or None without one."""
+    inspector = inspect(connection)
+    schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
+    # The names are read before the revision, because a first migration may be committed meanwhile.
+    names = set(inspector.get_table_names(schema)) - {"alembic_version"}
+    if connection.dialect.name != "sqlite":
+        names = (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
+    revision: str | None = None
     # On the whole search path, as queries do: a role may have got a schema of its own after the first migration.
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if inspector.has_table("alembic_version"):
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if revision is None and names:
+        raise foreign(f"it has a table {min(names)!r}")
+    if revision is not None and not (re.fullmatch(r"\d{4}", revision) and inspector.has_table("history")):
+        raise foreign(f"its tables are of revision {revision!r}")
     return revision
 
 
