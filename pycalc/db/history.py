@@ -67,9 +67,6 @@ class SqlHistoryStore(SqlStore):
                 raise KeysTaken("Requests with these idempotency keys are recorded.", frozenset(taken)) from error
             raise
 
-    def reason_of_delay(self) -> str:
-        return self._database.reason_of_delay()
-
     async def probe(self) -> None:
         await self._database.write(lambda connection: connection.execute(_PROBE))
 

@@ -7,12 +7,11 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar, cast
 
 import asyncpg
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, ExceptionContext, Table, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -21,7 +20,7 @@ from pycalc.db import migrations
 from pycalc.db.base import Rows
 from pycalc.db.postgres_migration import tables_in_use, upgraded
 from pycalc.db.postgres_url import location_of
-from pycalc.db.reasons import NO_ANSWER, driver_error, outcome_unknown, unavailable
+from pycalc.db.reasons import driver_error, outcome_unknown, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import arrays_inserts
 from pycalc.errors import RowsRejected, StoreReadOnly, StoreUnavailable
@@ -44,7 +43,6 @@ class Timeouts(NamedTuple):
     answer: float = 1.8  # for a caller's wait in total; the work continues afterwards
     unknown: float = 1.5  # for the repetition of an insert whose connection failed
     pause: float = 0.05  # between two tries of an insert
-    reconnect: float = 1.0  # the least time between two replacements of the writing connections
 
 
 _TIMEOUTS = Timeouts()
@@ -102,7 +100,7 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
             raise
         return connection
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=connections,
@@ -110,6 +108,15 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
         pool_timeout=timeouts.statement,
         pool_use_lifo=True,
     )
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def reconnect_after_failover(context: ExceptionContext) -> None:
+        error = driver_error(context.sqlalchemy_exception)
+        if context.connection is not None and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            context.is_disconnect = True  # the pool's connections lead to the former primary: replace them all
+            context.connection.connection.driver_connection.terminate()  # without a reply, because it may hang
+
+    return engine
 
 
 def _refused(error: BaseException | None) -> bool:
@@ -122,12 +129,6 @@ def _refused(error: BaseException | None) -> bool:
     stopping = isinstance(driver, (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError))
     # ``severity`` is in the server's language.
     return isinstance(driver, asyncpg.PostgresError) and not stopping and driver.severity_en != "PANIC"
-
-
-def _reason(error: BaseException | None) -> str:
-    """Return the beginning of a sentence about this error of the driver."""
-    late = isinstance(driver_error(error), (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
-    return NO_ANSWER if late else "The connection to the database is lost"
 
 
 class _ReplyLost(Exception):
@@ -159,9 +160,6 @@ class PostgresDatabase:
             "insert": _ConnectionQueue(engine(_INSERTERS), writes=True),
             "ping": _ConnectionQueue(engine(1)),
         }
-        self._delay = NO_ANSWER
-        self._reconnected = -inf
-        self._refused = False
         self._closed = False
 
     @classmethod
@@ -221,9 +219,6 @@ class PostgresDatabase:
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._run("insert", self._insert(table, rows, also))
 
-    def reason_of_delay(self) -> str:
-        return self._delay
-
     def queue_lengths(self) -> Mapping[str, int]:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
@@ -232,11 +227,8 @@ class PostgresDatabase:
             # A standby is in recovery; elsewhere a setting can make transactions read-only.
             modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
             if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
-                await self._reconnect()
                 await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
                 raise StoreReadOnly(_READ_ONLY)
-            if self._refused:  # the server accepts writes again
-                await self._reconnect(at_once=True)
 
         await self._run("ping", prove_writable())
 
@@ -269,8 +261,8 @@ class PostgresDatabase:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             if queue.writes:
-                raise outcome_unknown(self._delay if name == "insert" else NO_ANSWER) from error
-            raise StoreUnavailable(f"{NO_ANSWER}.", 1, self._location) from error
+                raise outcome_unknown() from error
+            raise StoreUnavailable("The database does not answer in time.", 1, self._location) from error
 
     async def _transact(self, name: str, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction. Raises OutcomeUnknown if it writes and its commit gets no reply."""
@@ -281,12 +273,9 @@ class PostgresDatabase:
                     result = await connection.run_sync(work)
                     committing = queue.writes
                 return result
-        except StoreReadOnly:
-            await self._reconnect()
-            raise
         except StoreUnavailable as error:
             if committing and not _refused(error.__cause__):
-                raise outcome_unknown(_reason(error.__cause__)) from error
+                raise outcome_unknown() from error
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
@@ -301,20 +290,6 @@ class PostgresDatabase:
                 raise
             return await self._transact(name, work)
 
-    async def _reconnect(self, *, at_once: bool = False) -> None:
-        """Replace the writing connections, because after a failover the old connections lead to the former primary.
-
-        After a failover, many writes fail and each one calls this. Therefore connections that were replaced within the
-        last ``Timeouts.reconnect`` seconds are kept, unless ``at_once`` is set.
-        """
-        self._refused = not at_once
-        now = monotonic()
-        if not at_once and now - self._reconnected < self._timeouts.reconnect:
-            return
-        self._reconnected = now
-        for name in ("write", "insert"):
-            await self._queues[name].engine.dispose()
-
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert rows by one statement. Raises OutcomeUnknown if they may be stored, and other errors if they are not.
 
@@ -325,33 +300,21 @@ class PostgresDatabase:
         if also is not None:
             second = also[0]
             columns += zip(*also[1], strict=True)
-        statement = arrays_inserts(table, second, repeated=False)
-        deadline = monotonic() + self._timeouts.unknown
-        lost, seconds = False, self._timeouts.statement
-        self._delay = NO_ANSWER
-        failure: StoreUnavailable | None = None
+        deadline, seconds = monotonic() + self._timeouts.unknown, self._timeouts.statement
+        lost = False
         while True:
             try:
                 with _mapped(self._location):
-                    return await self._execute(statement, columns, seconds)
+                    return await self._execute(arrays_inserts(table, second, repeated=lost), columns, seconds)
             except (IntegrityError, DataError) as error:
                 raise RowsRejected("The database rejects the values of these rows.") from error
-            except _ReplyLost as error:
+            except _ReplyLost:
                 lost = True
-                self._delay = _reason(error.__cause__)
-                statement = arrays_inserts(table, second, repeated=True)
-            except StoreReadOnly as error:
-                failure = error
-                await self._reconnect()
-                if not lost:
-                    raise
             except StoreUnavailable as error:
-                failure = error
-                self._delay = _reason(error.__cause__)
-                if _refused(error.__cause__) and not lost:
+                if not lost and (_refused(error.__cause__) or monotonic() > deadline):
                     raise
-            if monotonic() > deadline:
-                raise outcome_unknown(self._delay) if lost or failure is None else failure
+            if lost and monotonic() > deadline:
+                raise outcome_unknown()
             await asyncio.sleep(self._timeouts.pause)
             seconds = max(self._timeouts.pause, deadline - monotonic())
 
@@ -367,6 +330,10 @@ class PostgresDatabase:
                 await driver.execute(statement, *columns, timeout=seconds)
             except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
                 raise IntegrityError(statement, None, error) from error
+            except asyncpg.ReadOnlySQLTransactionError:
+                driver.terminate()  # without a reply, because a former primary may hang
+                await connection.invalidate()
+                raise
             except (asyncpg.PostgresError, OSError, asyncpg.InterfaceError) as error:
                 if _refused(error):
                     raise

@@ -27,7 +27,7 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.reasons import NO_ANSWER, driver_error, outcome_unknown, unavailable
+from pycalc.db.reasons import driver_error, outcome_unknown, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
 from pycalc.errors import RowsRejected, StoreUnavailable
@@ -273,9 +273,6 @@ class SqliteDatabase:
 
         await self._queues["write"].run(work, _WAITING["insert"])
 
-    def reason_of_delay(self) -> str:
-        return NO_ANSWER
-
     def queue_lengths(self) -> Mapping[str, int]:
         return {name: queue.entered for name, queue in self._queues.items()}
 
@@ -319,5 +316,5 @@ class SqliteDatabase:
         """
         failure = unavailable(str(self._path), error)
         if committing and getattr(driver_error(error), "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
-            return outcome_unknown("The disk failed", failure.reason)
+            return outcome_unknown(failure.reason)
         return failure

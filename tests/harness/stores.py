@@ -78,8 +78,6 @@ class MemoryHistoryStore:
         # While this event is not set, ``append`` hangs.
         self.open = asyncio.Event()
         self.probes = 0
-        # Why an ``append`` takes long.
-        self.delay = "The database does not answer in time"
         self.keys = MemoryIdempotencyStore()
         self.open.set()
 
@@ -96,9 +94,6 @@ class MemoryHistoryStore:
             raise RowsRejected("Two of these rows have the same primary key.")
         self.rows += rows
         self.keys.stored |= {key.id: key for key in keys}
-
-    def reason_of_delay(self) -> str:
-        return self.delay
 
     async def clock_ms(self) -> int:
         return now_ms() + self.clock_ahead_ms

@@ -35,9 +35,8 @@ REFUSED = asyncpg.exceptions.InvalidCatalogNameError("there is no such database"
 class Scripted(PostgresDatabase):
     """A database whose statements have these outcomes in turn; the last one is repeated."""
 
-    def __init__(self, *outcomes: Exception | None, reconnect: float = 1.0) -> None:
-        timeouts = Timeouts(unknown=0.3, pause=0.01, reconnect=reconnect)
-        super().__init__("postgresql://127.0.0.1:1/nowhere", timeouts)
+    def __init__(self, *outcomes: Exception | None) -> None:
+        super().__init__("postgresql://127.0.0.1:1/nowhere", Timeouts(unknown=0.3, pause=0.01))
         self.outcomes = list(outcomes)
         self.statements: list[str] = []
         self.seconds: list[float] = []
@@ -88,7 +87,7 @@ async def test_an_answer_that_stays_lost_is_unknown() -> None:
     """If every reply is lost until the time limit, OutcomeUnknown is raised."""
     began = monotonic()
     database = Scripted(postgres._ReplyLost())
-    with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
+    with pytest.raises(OutcomeUnknown, match="it is not known whether the change was stored"):
         await database.insert(history, ROWS)
     assert monotonic() - began >= 0.3
     assert len(database.statements) > 2
@@ -129,6 +128,8 @@ class Crashing:
     def __init__(self, error: asyncpg.PostgresError) -> None:
         self.error = error
         self.driver_connection = self
+        self.executed = 0
+        self.terminated = False
         self.invalidated = False
 
     @asynccontextmanager
@@ -147,7 +148,11 @@ class Crashing:
         return self
 
     async def execute(self, *_: object, **_options: float) -> None:
+        self.executed += 1
         raise self.error
+
+    def terminate(self) -> None:
+        self.terminated = True
 
     async def invalidate(self) -> None:
         self.invalidated = True
@@ -158,7 +163,7 @@ async def test_a_write_during_whose_commit_the_server_crashes_is_unknown(code: s
     """If the server crashes during a commit, OutcomeUnknown is raised, because its recovery may complete the commit."""
     database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere")
     database._queues["write"].engine = cast("AsyncEngine", Crashing(panic(code)))
-    with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
+    with pytest.raises(OutcomeUnknown, match="it is not known whether the change was stored"):
         await database.write(lambda _: None)
 
 
@@ -178,28 +183,21 @@ async def test_an_insert_during_which_the_server_crashes_is_unknown(code: str) -
     database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere", Timeouts(unknown=0.1))
     engine = Crashing(panic(code))
     database._queues["insert"].engine = cast("AsyncEngine", engine)
-    with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
+    with pytest.raises(OutcomeUnknown, match="it is not known whether the change was stored"):
         await database.insert(history, ROWS)
     assert engine.invalidated
 
 
-@pytest.mark.parametrize(("reconnect", "times"), [(3600.0, 1), (0.0, 20)])
-async def test_refused_writes_replace_the_connections_once_in_an_interval(
-    monkeypatch: pytest.MonkeyPatch, reconnect: float, times: int
-) -> None:
-    """If the server refuses writes as read-only, connections are replaced, but only once per ``reconnect`` seconds."""
-    disposed: list[AsyncEngine] = []
-
-    async def dispose(engine: AsyncEngine) -> None:
-        disposed.append(engine)
-
-    monkeypatch.setattr(AsyncEngine, "dispose", dispose)
-    read_only = asyncpg.ReadOnlySQLTransactionError("read-only")
-    database = Scripted(read_only, reconnect=reconnect)
-    outcomes = await asyncio.gather(*(database.insert(history, ROWS) for _ in range(20)), return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {StoreReadOnly}
-    assert len(disposed) == 2 * times
-    assert set(disposed) == {database._queues[name].engine for name in ("insert", "write")}
+async def test_an_insert_that_is_refused_as_read_only_closes_its_connection() -> None:
+    """If the server refuses an insert as read-only, the connection is closed at once, and the insert is not retried."""
+    database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere")
+    engine = Crashing(asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"))
+    database._queues["insert"].engine = cast("AsyncEngine", engine)
+    with pytest.raises(StoreReadOnly):
+        await database.insert(history, ROWS)
+    assert engine.terminated
+    assert engine.invalidated
+    assert engine.executed == 1
 
 
 @pytest.mark.parametrize("kind", [IntegrityError, DataError])

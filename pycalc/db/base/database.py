@@ -48,9 +48,6 @@ class Database(Protocol):
         rejects a row because of its values.
         """
 
-    def reason_of_delay(self) -> str:
-        """Return why a running ``insert`` takes long: a sentence without its full stop."""
-
     def queue_lengths(self) -> Mapping[str, int]:
         """Return the number of running and waiting functions in each queue, by the queue's name."""
 

@@ -42,9 +42,6 @@ class HistoryStore(Protocol):
         database rejects a row because of its values.
         """
 
-    def reason_of_delay(self) -> str:
-        """Return why a running ``append`` takes long: a sentence without its full stop."""
-
     async def probe(self) -> None:
         """Check that the database can write: change a row that holds no data, and return once this is durable."""
 
