@@ -114,7 +114,8 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
         error = driver_error(context.sqlalchemy_exception)
         if context.connection is not None and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             context.is_disconnect = True  # the pool's connections lead to the former primary: replace them all
-            context.connection.connection.driver_connection.terminate()  # without a reply, because it may hang
+            driver: Any = context.connection.connection.driver_connection
+            driver.terminate()  # without a reply, because the server may hang
 
     return engine
 
@@ -223,14 +224,12 @@ class PostgresDatabase:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
-        async def prove_writable() -> None:
-            # A standby is in recovery; elsewhere a setting can make transactions read-only.
-            modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
-            if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
-                await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
-                raise StoreReadOnly(_READ_ONLY)
-
-        await self._run("ping", prove_writable())
+        # A standby is in recovery; elsewhere a setting can make transactions read-only.
+        modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
+        asking = self._ask("ping", lambda connection: connection.execute(modes).one())
+        if await self._run("ping", asking) != (False, "off"):
+            await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
+            raise StoreReadOnly(_READ_ONLY)
 
     async def aclose(self) -> None:
         self._closed = True

@@ -43,15 +43,12 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
             # The lock above has no timeout, because another process's migration may be slow.
             timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}
             await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
-            revision = await connection.run_sync(migrations.current)
             try:
                 await connection.run_sync(migrations.upgrade)
             except DBAPIError as error:
                 driver = driver_error(error)
                 if not isinstance(driver, _TAKEN):
                     raise
-                if revision is None:
-                    raise migrations.foreign(str(driver)) from error
                 raise StoreUnavailable(
                     f"The migration needs a name that is taken ({driver}): rename or drop that object, and run "
                     "`pycalc migrate` again."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
+from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Row, Table
 
 from pycalc.db.base import ROWS_PER_STATEMENT, Rows
 
@@ -66,14 +67,13 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
     return f"WITH also AS ({second}) {insert}"
 
 
-def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> None:
-    """Insert one or more rows, which must have a value for every column. ``then`` may be an ON CONFLICT clause.
+def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> list[Row[Any]]:
+    """Insert one or more rows, which must have a value for every column, in the caller's transaction.
 
-    The caller's transaction on ``connection`` is used.
+    ``then`` may have the clauses ON CONFLICT and RETURNING. Return the rows that RETURNING gives.
     """
+    statements: Iterable[tuple[str, tuple[Any, ...]]] = values_inserts(table, rows)
     if connection.dialect.name == "postgresql":
-        columns = tuple(map(list, zip(*rows, strict=True)))
-        connection.exec_driver_sql(f"{arrays_insert(table)} WHERE true {then}", columns)
-        return
-    for statement, values in values_inserts(table, rows):
-        connection.exec_driver_sql(f"{statement} {then}", values)
+        statements = [(f"{arrays_insert(table)} WHERE true", tuple(map(list, zip(*rows, strict=True))))]
+    results = [connection.exec_driver_sql(f"{statement} {then}", values) for statement, values in statements]
+    return [row for result in results if result.returns_rows for row in result]

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.exc import IntegrityError
 
 from pycalc.db.base import UsageFilter
 from pycalc.db.rows import insert_rows
-from pycalc.db.sql_store import SqlStore
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import consumed, usage
-from pycalc.errors import Conflict
 from pycalc.models.usage import Total, Use
 
 LOW = 10**12  # sums of digits may exceed 64 bits, so they are stored as high * 10^12 + low
@@ -31,45 +28,31 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 """
 
 
-def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add the amounts of new events to the usage totals, and return the number of events.
-
-    Raises IntegrityError if an event was counted before or occurs twice.
-    """
-    if not uses:
-        return 0
-    insert_rows(connection, consumed, [(use.event_id,) for use in uses])
-    sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for _, user_id, day, operation, cached, digits, compute_us in uses:
-        total = sums[user_id, day, operation]
-        total[0] += 1
-        total[1] += cached
-        total[2] += digits
-        total[3] += compute_us
-    rows = [
-        (*key, count, cached, *divmod(digits, LOW), compute_us)
-        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # the same order of locks in all consumers
-    ]
-    insert_rows(connection, usage, rows, _ADD)
-    return len(uses)
-
-
 class SqlUsageStore(SqlStore):
     """Usage totals in SQL."""
 
-    async def count(self, uses: Sequence[Use]) -> int:
-        def add_new(connection: Connection) -> int:
-            by_id = {use.event_id: use for use in uses}
-            for known in connection.scalars(select(consumed.c.event_id).where(consumed.c.event_id.in_(by_id))):
-                del by_id[known]
-            return _add(connection, list(by_id.values()))
-
-        with suppress(IntegrityError):  # succeeds unless some uses were counted before
-            return await self._database.write(lambda connection: _add(connection, uses))
-        try:
-            return await self._database.write(add_new)
-        except IntegrityError as error:
-            raise Conflict("Another consumer is counting some of these events; try again.") from error
+    @transaction
+    def count(self, connection: Connection, uses: Sequence[Use]) -> int:
+        by_id = {use.event_id: use for use in uses}
+        # The same order in all consumers, here and below, rules out deadlocks. An id that another consumer is inserting
+        # is waited for.
+        ids = [(event_id,) for event_id in sorted(by_id)]
+        new = insert_rows(connection, consumed, ids, "ON CONFLICT DO NOTHING RETURNING event_id")
+        sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        for (event_id,) in new:
+            _, user_id, day, operation, cached, digits, compute_us = by_id[event_id]
+            total = sums[user_id, day, operation]
+            total[0] += 1
+            total[1] += cached
+            total[2] += digits
+            total[3] += compute_us
+        rows = [
+            (*key, count, cached, *divmod(digits, LOW), compute_us)
+            for key, (count, cached, digits, compute_us) in sorted(sums.items())
+        ]
+        if rows:
+            insert_rows(connection, usage, rows, _ADD)
+        return len(new)
 
     async def forget(self, before: bytes, limit: int) -> int:
         oldest = select(consumed.c.event_id).where(consumed.c.event_id < before).order_by(consumed.c.event_id)

@@ -20,10 +20,7 @@ class UsageStore(Protocol):
     """The usage totals by user, day and operation."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """Add calculations to the totals, except those that were counted before. Return how many were added.
-
-        Raises Conflict and adds nothing if another process counts some of them at the same time. The caller may retry.
-        """
+        """Add one or more calculations to the totals, except those counted before. Return how many were added."""
 
     async def forget(self, before: bytes, limit: int) -> int:
         """Delete the ids of counted events that are below ``before``, at most ``limit``. Return how many were deleted.

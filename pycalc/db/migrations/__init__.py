@@ -29,18 +29,14 @@ def current(connection: Connection) -> str | None:
     # On the whole search path, as queries do: a role may have got a schema of its own after the first migration.
     if inspector.has_table("alembic_version"):
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if revision is None and names:
-        raise foreign(f"it has a table {min(names)!r}")
+    reason = f"it has a table {min(names)!r}" if revision is None and names else ""
     if revision is not None and not (re.fullmatch(r"\d{4}", revision) and inspector.has_table("history")):
-        raise foreign(f"its tables are of revision {revision!r}")
+        reason = f"its tables are of revision {revision!r}"
+    if reason:
+        raise StoreUnavailable(
+            f"The database belongs to another program: {reason}. Set PYCALC_DATABASE_URL to one that only pycalc uses."
+        )
     return revision
-
-
-def foreign(reason: str) -> StoreUnavailable:
-    """Return the error for another program's database; ``reason`` says how it is recognised."""
-    return StoreUnavailable(
-        f"The database belongs to another program: {reason}. Set PYCALC_DATABASE_URL to one that only pycalc uses."
-    )
 
 
 def require_current(revision: str | None) -> None:
