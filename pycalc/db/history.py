@@ -1,4 +1,4 @@
-"""The SQL of the history."""
+"""The SQL of the history and of the idempotency keys."""
 
 from __future__ import annotations
 
@@ -141,3 +141,19 @@ class SqlHistoryStore(SqlStore):
         waiting = select(outbox.c.history_id).where(outbox.c.history_id.between(ids[0], ids[-1]))
         prunable = history.c.id.in_(locked) & history.c.id.not_in(waiting) & ~_DEAD
         return connection.execute(delete(history).where(prunable)).rowcount
+
+
+class SqlIdempotencyStore(SqlStore):
+    """Recorded requests with idempotency keys in SQL."""
+
+    async def find(self, identity: bytes) -> KeyRow | None:
+        return await self._row(select(idempotency_keys).where(idempotency_keys.c.id == identity), KeyRow._make)
+
+    @transaction
+    def forget(self, connection: Connection, before_ms: int, limit: int) -> int:
+        created = idempotency_keys.c.created_ms
+        oldest = select(idempotency_keys.c.id).where(created < before_ms).order_by(created).limit(limit)
+        # Processes that prune at the same time delete different rows.
+        ids = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
+        connection.execute(delete(idempotency_keys).where(idempotency_keys.c.id.in_(ids)))
+        return len(ids)

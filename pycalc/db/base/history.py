@@ -1,4 +1,4 @@
-"""The interface of the history store."""
+"""The interfaces of the history, and of the idempotency keys that are recorded with it."""
 
 from __future__ import annotations
 
@@ -73,3 +73,13 @@ class HistoryStore(Protocol):
 
     async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
         """Return the sizes of up to ``limit`` of a user's rows, newest first, with ids below ``before`` unless None."""
+
+
+class IdempotencyStore(Protocol):
+    """The recorded requests that had an idempotency key. ``HistoryStore.append`` adds them."""
+
+    async def find(self, identity: bytes) -> KeyRow | None:
+        """Return the request with this id, a digest of the user's id and the client's key, or None if there is none."""
+
+    async def forget(self, before_ms: int, limit: int) -> int:
+        """Delete up to ``limit`` requests older than ``before_ms``, since the epoch, oldest first; return how many."""

@@ -1,11 +1,11 @@
-"""The interface of the account store."""
+"""The interfaces of the account store."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
 from pycalc.models.audit import AuditEntry
-from pycalc.models.auth import DeletedHistory, Role, User
+from pycalc.models.auth import DeletedHistory, ListedUser, Role, User, UserOrder
 from pycalc.models.limits import OwnLimits
 
 
@@ -23,6 +23,25 @@ class Deletion(NamedTuple):
     now_ms: int
     reserved_until_ms: int  # until then nobody can register the name
     password_hash: str | None = None  # the hash that the account must have; None means any
+
+
+class UserSelection(NamedTuple):
+    """A filter and an order of accounts."""
+
+    # Of the username or the email address, in any letter case; None selects all. The address of an account from the
+    # identity provider is not searched, because such addresses have no index.
+    prefix: str | None = None
+    order: UserOrder = UserOrder.USERNAME
+    descending: bool = False
+    # The last account of the previous page: its value in the order, and its id. None selects the first page.
+    after: tuple[str | int, bytes] | None = None
+
+
+class UserListStore(Protocol):
+    """The accounts with their activity, which can be searched and sorted."""
+
+    async def page(self, selection: UserSelection, limit: int, day: int) -> list[ListedUser]:
+        """Return up to ``limit`` of the selected accounts, with their usage on ``day``, in days since 1970-01-01."""
 
 
 class UserStore(Protocol):
