@@ -121,10 +121,7 @@ class SqlHistoryStore(SqlStore):
         return 0
 
     async def _rows(self, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None) -> list[HistoryRow]:
-        """Return the rows of a query: of all users if ``user_ids`` is None, else those of each of these users in turn.
-
-        One query for several users would be slow, because the index orders the rows of each user separately.
-        """
+        """Return the rows of all users, or of each of these users in turn, as the index has no order across users."""
         queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
         return await self._database.read(
             lambda connection: [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]

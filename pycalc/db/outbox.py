@@ -22,11 +22,9 @@ _BYTES = ("id", "user_id", "sha256")  # columns of bytes, which JSON needs as he
 def _pending(group: str, hexadecimal: str) -> TextClause:
     """Return the query for the oldest entries, as one row that has a JSON list of each column's values.
 
-    ``group`` is the SQL that collects a column's values in a JSON list. ``hexadecimal`` is the SQL that converts a
-    column of bytes to hexadecimal text. Both have ``{}`` in place of the column.
-
-    One row is fast, because the driver releases the interpreter's lock for each row and has to reacquire it. A list for
-    each column takes Python less time than a list for each entry.
+    ``group`` is the SQL that collects a column's values in a JSON list, ``hexadecimal`` the SQL that turns bytes into
+    text, both with ``{}`` in place of the column. One row is fast, because the driver releases the interpreter's lock
+    for each row. A list for each column takes Python less time than a list for each entry.
     """
     values = [hexadecimal.format(name) if name in _BYTES else f'"{name}"' for name in ("seq", *HistoryRow._fields)]
     return text(

@@ -50,10 +50,7 @@ _TIMEOUTS = Timeouts()
 
 @contextmanager
 def _mapped(location: str) -> Iterator[None]:
-    """Return a context that maps the drivers' errors to StoreUnavailable or StoreReadOnly.
-
-    IntegrityError and DataError, which values cause, are raised as such, because only the caller can map them.
-    """
+    """Return a context that maps drivers' errors to StoreUnavailable or StoreReadOnly, unless values cause them."""
     try:
         yield
     except (IntegrityError, DataError):
@@ -121,10 +118,10 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
 
 
 def _refused(error: BaseException | None) -> bool:
-    """Return whether the server itself has refused a statement, so that nothing is stored.
+    """Return whether the server has refused a statement, so that nothing is stored.
 
     A server that is stopping or starting has not refused it. Nor has one that crashes (PANIC), for example because it
-    can't sync its write-ahead log: the log may hold the commit, which the recovery then replays.
+    can't sync its write-ahead log, because its recovery may replay the commit from the log.
     """
     driver = driver_error(error)
     stopping = isinstance(driver, (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError))
@@ -241,9 +238,8 @@ class PostgresDatabase:
     async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` in the queue ``name`` and return its result.
 
-        Raises StoreUnavailable if the database is closed or the queue is full. If there is no result after
-        ``Timeouts.answer``, raises OutcomeUnknown for work that writes, and StoreUnavailable for work that reads. The
-        work continues after this, and after a cancellation of the caller.
+        Without a result after ``Timeouts.answer``, raises OutcomeUnknown for work that writes, or else StoreUnavailable.
+        The work continues after this, and after a cancellation of the caller.
         """
         queue = self._queues[name]
         if self._closed or len(queue.tasks) >= _WAITING:
@@ -278,10 +274,7 @@ class PostgresDatabase:
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which must only read, in a transaction. If the connection is broken, run it once more.
-
-        When one connection is broken, SQLAlchemy drops all connections of its pool, so the second try gets a new one.
-        """
+        """Run ``work``, which must only read. If the connection is broken, run it once more, on a new connection."""
         try:
             return await self._transact(name, work)
         except StoreUnavailable as error:
@@ -320,8 +313,7 @@ class PostgresDatabase:
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
         """Run an INSERT through the driver, in a transaction of its own. Its parameters are ``columns``.
 
-        Raises _ReplyLost if the connection breaks, the server crashes or no reply arrives within ``seconds``, and
-        IntegrityError for rejected values.
+        Raises _ReplyLost if the connection breaks, the server crashes or no reply arrives within ``seconds``.
         """
         async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)

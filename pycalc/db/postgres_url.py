@@ -16,9 +16,6 @@ _VERIFYING = {"require", "verify-ca", "verify-full"}  # the driver verifies with
 def location_of(url: str) -> str:
     """Check a URL, and return its hosts, ports and database without credentials.
 
-    The URL may list several hosts, separated by commas. If it lists none, its option ``host`` names a host or the
-    folder of a Unix socket, and the default is localhost.
-
     Raises ValueError if the URL is malformed, if it names no database, or if a file that it names can't be used.
     """
     try:

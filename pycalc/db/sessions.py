@@ -44,10 +44,7 @@ _Chains = dict[bytes, _Replaced]  # by the hash of the valid token
 
 
 def _unpack(session: Row[Any]) -> _Chains:
-    """Return a session's valid refresh tokens with their predecessors.
-
-    They are in the column ``chains`` and in columns of earlier releases.
-    """
+    """Return a session's valid refresh tokens, which are in ``chains`` and in columns of earlier releases."""
     packed, size = session.chains or b"", _HASH_BYTES
     entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
     chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}

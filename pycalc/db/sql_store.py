@@ -50,10 +50,7 @@ class CredentialStore(SqlStore):
 def transaction(
     method: Callable[Concatenate[Store, Connection, P], T],
 ) -> Callable[Concatenate[Store, P], Coroutine[Any, Any, T]]:
-    """Turn a store's method into one that runs in a transaction, and returns once the commit is durable.
-
-    Callers leave out the parameter ``connection``: the transaction provides it.
-    """
+    """Turn a store's method into one that runs in a transaction, which provides the parameter ``connection``."""
 
     @wraps(method)
     async def run(self: Store, /, *arguments: P.args, **options: P.kwargs) -> T:

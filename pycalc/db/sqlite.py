@@ -46,10 +46,7 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
-    """Open the file in autocommit mode, in which transactions must begin explicitly. Raises sqlite3.Error.
-
-    ``mode`` is ``ro`` to open it for reading only, or ``rwc`` to create it if necessary. ``pragmas`` are executed.
-    """
+    """Open the file in autocommit mode, for reading only (``ro``) or creating it (``rwc``), and set ``pragmas``."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -155,8 +152,7 @@ class _ThreadQueue:
 def _lock(path: Path) -> IO[str]:
     """Lock the database file for this process, until the returned file is closed.
 
-    Raises StoreUnavailable if another process holds the lock or the file system has no locks. Raises OSError if the
-    folder can't be created, or if the lock file can't be opened or written.
+    Raises StoreUnavailable if it can't be locked, and OSError if the folder or the lock file can't be used.
     """
     with usable_folder(_SETTING, path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -231,10 +227,7 @@ class SqliteDatabase:
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
-        """Open or create the file in a URL ``sqlite:///PATH``, and migrate it. Raises the errors of ``open_database``.
-
-        ``clock`` must return monotonic seconds.
-        """
+        """Open or create the file in a URL, and migrate it. ``clock`` gives monotonic seconds."""
         # Other processes may reach the file by other links. All of them must find the same lock beside it.
         database = cls(file_of(url), clock)
         try:
@@ -288,10 +281,7 @@ class SqliteDatabase:
         await asyncio.to_thread(close)
 
     async def _transact(self, name: str, work: Callable[[Connection], T], longest_wait: float = _LONGEST_WAIT) -> T:
-        """Run ``work`` in a transaction, in the queue ``name``, and return its result. See ``_ThreadQueue.run``.
-
-        IntegrityError and DataError pass unchanged. A row's values cause them, so only the caller can map them.
-        """
+        """Run ``work`` in a transaction, in the queue ``name``, and return its result. See ``_ThreadQueue.run``."""
         queue = self._queues[name]
 
         def transaction() -> T:

@@ -1,7 +1,4 @@
-"""The SQL of the usage totals.
-
-An event's id is stored in the transaction that counts the event, so that each event is counted once.
-"""
+"""The SQL of the usage totals. One transaction counts an event and stores its id, so each event is counted once."""
 
 from __future__ import annotations
 

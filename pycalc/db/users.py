@@ -49,10 +49,7 @@ def user_of(row: Row[tuple[object, ...]]) -> User:
 
 
 def lock_admins(connection: Connection, granted_by: bytes | None = None) -> int:
-    """Lock the enabled admins until the transaction ends, and return their number.
-
-    Raises Forbidden if ``granted_by`` is given but is not the id of an enabled admin.
-    """
+    """Lock the enabled admins, and return their number. Raises Forbidden if ``granted_by`` is not one of them."""
     admins = connection.scalars(select(users.c.id).where(_ENABLED_ADMIN).order_by(users.c.id).with_for_update()).all()
     if granted_by is not None and granted_by not in admins:
         raise Forbidden("Only an admin may do this.")

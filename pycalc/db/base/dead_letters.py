@@ -28,10 +28,7 @@ class DeadLetterStore(Protocol):
         """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
 
     async def requeue(self, number: int) -> bool:
-        """Move a dead letter's event back into the outbox, so that it is published again.
-
-        Return False if there is no such dead letter, or its event has no history row.
-        """
+        """Move a dead letter's event back into the outbox. Return False if it or its history row does not exist."""
 
     async def discard(self, number: int) -> bool:
         """Delete a dead letter; return whether it existed."""

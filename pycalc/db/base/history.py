@@ -12,9 +12,8 @@ from pycalc.models.idempotency import KeyRow
 class HistoryFilter(NamedTuple):
     """A filter of history rows; a field that is None does not filter.
 
-    The times ``since_ms`` and ``until_ms``, in milliseconds since the epoch, are exact. The ids ``since`` and ``until``
-    let the database use an index. The range of the ids is wider than that of the times, because an id may be some
-    seconds ahead of the clock.
+    The times, in milliseconds since the epoch, are exact. The ids let the database use an index. Their range is wider,
+    because an id may be some seconds ahead of the clock.
     """
 
     user_ids: tuple[bytes, ...] | None = None
@@ -38,8 +37,7 @@ class HistoryStore(Protocol):
     async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         """Record calculations with their outbox rows and idempotency keys, all or none, in one transaction.
 
-        Raises KeysTaken if some of ``keys`` belong to requests that are recorded already. Raises RowsRejected if the
-        database rejects a row because of its values.
+        Raises KeysTaken if some of ``keys`` are recorded, and RowsRejected if the database rejects a row's values.
         """
 
     async def probe(self) -> None:

@@ -23,10 +23,7 @@ class UsageStore(Protocol):
         """Add one or more calculations to the totals, except those counted before. Return how many were added."""
 
     async def forget(self, before: bytes, limit: int) -> int:
-        """Delete the ids of counted events that are below ``before``, at most ``limit``. Return how many were deleted.
-
-        An event whose id was deleted would be counted a second time if it were delivered again.
-        """
+        """Delete up to ``limit`` ids of counted events below ``before``, which could count again; return how many."""
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         """Return up to ``limit`` totals by day and operation, summed over the selected users, newest day first."""

@@ -79,10 +79,7 @@ class UserStore(Protocol):
         """Return the account with this id, or None if there is none."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account with this name.
-
-        If there is none, return the id of the last deleted account with this name whose history was kept, or None.
-        """
+        """Return the id of the account with this name, or of the last deleted one whose history was kept, or None."""
 
     async def change(
         self,
@@ -127,7 +124,7 @@ class UserStore(Protocol):
         """Return the hash of the valid bootstrap token, or None if there is none."""
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
-        """Make a bootstrap token valid unless there is an enabled admin. Return whether this token is valid now.
+        """Make a bootstrap token valid, unless there is an enabled admin or, without ``replace``, an earlier token.
 
-        With ``replace=False``, a token that exists already remains valid instead.
+        Return whether this token is valid now.
         """

@@ -49,10 +49,7 @@ def require_current(revision: str | None) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Migrate to the newest revision within the caller's transaction. A newer database stays unchanged.
-
-    Raises StoreUnavailable for another program's database, as ``current`` does.
-    """
+    """Migrate in the caller's transaction, unless the database is as new; raises StoreUnavailable like ``current``."""
     revision = current(connection)
     if (revision or "") >= HEAD:
         return  # importing Alembic takes longer than the rest of a start
