@@ -32,7 +32,7 @@ _WRITERS = 3
 _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
 _READ_ONLY = "The database is read-only."
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+_MIGRATION_SECONDS = 3600.0  # for one statement of a migration, such as one that waits for another process's migration
 
 
 class Timeouts(NamedTuple):
@@ -75,28 +75,21 @@ class _DriverConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ha
             await super().close(timeout=timeout)
 
 
-def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
+def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float, **server: str) -> AsyncEngine:
     """Return an engine with a pool of ``connections`` connections, whose commits are durable.
 
-    ``seconds`` limits each statement; None means no limit. ``server`` has further session settings of PostgreSQL.
+    ``seconds`` limits each statement. ``server`` has further session settings of PostgreSQL.
     """
-    milliseconds = str(round((seconds or 0) * 1000))  # 0: no limit
-
-    async def connect() -> asyncpg.Connection:
-        connection = await asyncpg.connect(
-            url,
-            connection_class=_DriverConnection,
-            timeout=timeouts.connect,
-            command_timeout=seconds,
-            server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
-        )
-        try:
-            await connection.execute(_DURABLE, timeout=timeouts.statement)
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
-
+    milliseconds = str(round(seconds * 1000))
+    server |= {"application_name": "pycalc", "statement_timeout": milliseconds, "synchronous_commit": "on"}
+    connect = partial(
+        asyncpg.connect,
+        url,
+        connection_class=_DriverConnection,
+        timeout=timeouts.connect,
+        command_timeout=seconds,
+        server_settings=server,
+    )
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
@@ -194,7 +187,7 @@ class PostgresDatabase:
         location = location_of(url)
         if len({role.name for role in roles}) < len(roles):  # the second grant would revoke the first one's rights
             raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
-        engine = _engine(url, 1, _TIMEOUTS, None)
+        engine = _engine(url, 1, _TIMEOUTS, _MIGRATION_SECONDS)
         try:
             with _mapped(location):
                 for attempt in range(tries):
@@ -238,7 +231,7 @@ class PostgresDatabase:
     async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` in the queue ``name`` and return its result.
 
-        Without a result after ``Timeouts.answer``, raises OutcomeUnknown for work that writes, or else StoreUnavailable.
+        Without a result after ``Timeouts.answer``, raises OutcomeUnknown for work that writes, else StoreUnavailable.
         The work continues after this, and after a cancellation of the caller.
         """
         queue = self._queues[name]

@@ -22,13 +22,14 @@ _TAKEN = (
     asyncpg.DuplicateColumnError,
     asyncpg.DuplicateObjectError,
 )
-# The oldest open transactions that have used one of the tables.
+# Descriptions of the oldest open transactions that have used one of the tables.
 _LOCK_HOLDERS = text(
-    "SELECT DISTINCT activity.pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') AS program, "
-    "floor(extract(epoch FROM clock_timestamp() - xact_start))::bigint AS seconds "
+    "SELECT concat('process ', activity.pid, ' (', coalesce(nullif(application_name, ''), backend_type, 'unknown'), "
+    "') for ' || extract(epoch FROM clock_timestamp() - min(xact_start))::bigint || ' s') "
     "FROM pg_locks JOIN pg_class ON pg_class.oid = relation JOIN pg_stat_activity AS activity USING (pid) "
     "WHERE granted AND datname = current_database() AND relkind = 'r' "
-    "AND relnamespace = current_schema()::regnamespace ORDER BY seconds DESC NULLS LAST LIMIT 3"
+    "AND relnamespace = current_schema()::regnamespace "
+    "GROUP BY activity.pid, application_name, backend_type ORDER BY min(xact_start) LIMIT 3"
 )
 
 
@@ -65,10 +66,7 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
 async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
     """Return the error for a migration that got no lock. Its message lists up to three transactions on the tables."""
     async with engine.begin() as connection:
-        rows = (await connection.execute(_LOCK_HOLDERS)).all()
-    holders = [
-        f"process {row.pid} ({row.program})" + ("" if row.seconds is None else f" for {row.seconds} s") for row in rows
-    ]
+        holders = (await connection.scalars(_LOCK_HOLDERS)).all()
     return StoreUnavailable(
         "The tables can't be changed while other transactions use them: wait for these to end, or end them with "
         "pg_terminate_backend, and run `pycalc migrate` again.",

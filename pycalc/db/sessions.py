@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 
 from pycalc.db.base import NewSession, RefreshHashes, Rotation, SessionLimits
 from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import CredentialStore, transaction
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import lock_admins, user_of
 from pycalc.errors import NotFound, Unauthorized
@@ -106,7 +106,7 @@ def _close(connection: Connection, which: ColumnElement[bool]) -> int:
     return len(ended)
 
 
-class SqlSessionStore(CredentialStore):
+class SqlSessionStore(SqlStore):
     """Sessions in SQL. The method ``rotate`` uses ``lookups``."""
 
     @transaction

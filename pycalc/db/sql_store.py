@@ -16,10 +16,11 @@ Store = TypeVar("Store", bound="SqlStore")
 
 
 class SqlStore:
-    """A store that runs SQL on a database."""
+    """A store that runs SQL on a database. A store of credentials looks them up in ``lookups``, if it is given."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lookups: Database | None = None) -> None:
         self._database = database
+        self._lookups = lookups or database
 
     async def _scalar(self, query: Select[T]) -> T | None:
         """Return the first value of a query's first row, or None if there is no row."""
@@ -37,14 +38,6 @@ class SqlStore:
     async def _change(self, statement: Delete | Insert | Update) -> int:
         """Run a statement in a transaction, and return the number of changed rows."""
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
-
-
-class CredentialStore(SqlStore):
-    """A store of credentials, which looks them up in ``lookups``: ``database`` itself or another adapter of it."""
-
-    def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        super().__init__(database)
-        self._lookups = lookups or database
 
 
 def transaction(

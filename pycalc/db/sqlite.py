@@ -117,12 +117,9 @@ class _ThreadQueue:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
         latest = self._clock() + longest_wait
 
-        def require_time() -> None:
+        def in_time() -> T:
             if self._clock() > latest:
                 raise StoreUnavailable("The request waited too long for the database; retry in 1 s.")
-
-        def in_time() -> T:
-            require_time()
             return work()
 
         self.entered += 1  # before the work can begin
@@ -130,7 +127,6 @@ class _ThreadQueue:
             async with AsyncExitStack() as held:
                 if one_at_a_time:
                     await held.enter_async_context(self._unit_lock)
-                require_time()  # late work must not take the time of the work behind it
                 try:
                     future = self._threads.submit(in_time)
                 except RuntimeError as error:

@@ -23,7 +23,6 @@ from pycalc.errors import OutcomeUnknown, RowsRejected, StoreReadOnly, StoreUnav
 from tests.harness.garbage import garbage
 from tests.harness.servers import free_port
 from tests.harness.stores import history_row
-from tests.harness.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -337,31 +336,6 @@ async def test_a_closed_port_is_unavailability() -> None:
     """Opening a database on a closed port raises StoreUnavailable."""
     with pytest.raises(StoreUnavailable):
         await open_database(f"postgresql://127.0.0.1:{free_port()}/nowhere")
-
-
-async def test_a_connection_that_can_not_be_set_up_is_closed() -> None:
-    """If a server hangs after the login, connecting fails after the time limit, and the connection is closed."""
-    closed = asyncio.Event()
-
-    async def log_in_and_hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1024)
-        # AuthenticationOk, ParameterStatus, BackendKeyData and ReadyForQuery
-        for kind, body in (b"R", bytes(4)), (b"S", b"server_version\x0016.0\x00"), (b"K", bytes(8)), (b"Z", b"I"):
-            writer.write(kind + (4 + len(body)).to_bytes(4) + body)
-        while await reader.read(1024):
-            pass
-        writer.close()
-        closed.set()
-
-    server = await asyncio.start_server(log_in_and_hang, "127.0.0.1", 0)
-    url = f"postgresql://127.0.0.1:{server.sockets[0].getsockname()[1]}/nowhere?sslmode=disable"
-    engine = postgres._engine(url, 1, Timeouts(statement=0.1), None)  # without a time limit, as for migrations
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(10) as deadline, engine.connect():
-            pass
-    assert not deadline.expired()
-    await until(closed.is_set, "the connection is closed")
-    server.close()
 
 
 @pytest.mark.parametrize(
