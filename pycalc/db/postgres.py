@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.postgres_migration import tables_in_use, upgraded
+from pycalc.db.postgres_migration import upgraded
 from pycalc.db.postgres_url import location_of
 from pycalc.db.reasons import driver_error, outcome_unknown, unavailable
 from pycalc.db.roles import DatabaseRole
@@ -178,25 +178,23 @@ class PostgresDatabase:
         """Migrate to the current schema and grant the roles' rights. Only one process at a time does this.
 
         A schema change waits for the transactions on its table, and new inserts wait for the schema change. To keep
-        their wait short, a try gives up after it has waited for a lock for ``lock_seconds``. There are
-        ``pause_seconds`` between two tries.
-
-        Raises the errors of ``migrate_database``, among them StoreUnavailable if the tables are in use at each of
-        ``tries`` tries.
+        their wait short, a try waits for a lock for ``lock_seconds`` only. Raises the errors of ``migrate_database``.
         """
-        location = location_of(url)
         if len({role.name for role in roles}) < len(roles):  # the second grant would revoke the first one's rights
             raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
         engine = _engine(url, 1, _TIMEOUTS, _MIGRATION_SECONDS)
         try:
-            with _mapped(location):
+            with _mapped(location_of(url)):
                 for attempt in range(tries):
                     await asyncio.sleep(pause_seconds if attempt else 0)
                     if await upgraded(engine, roles, lock_seconds):
                         return
-                raise await tables_in_use(engine, location)
         finally:
             await engine.dispose()
+        raise StoreUnavailable(
+            "The tables can't be changed while other transactions use them: wait for these to end, or find them in "
+            "pg_locks and end them with pg_terminate_backend, and run `pycalc migrate` again."
+        )
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._run("read", self._ask("read", work))
