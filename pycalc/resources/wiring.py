@@ -11,10 +11,10 @@ from time import perf_counter
 from prometheus_client import Counter
 
 from pycalc.db.audit import SqlAuditStore
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.deleted_accounts import SqlDeletedAccountStore
 from pycalc.db.history import SqlHistoryStore, SqlIdempotencyStore
 from pycalc.db.instances import SqlInstanceStore
+from pycalc.db.outbox import SqlDeadLetterStore
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.db.users import SqlUserStore

@@ -15,9 +15,8 @@ from sqlalchemy import Connection, delete, insert, text
 
 from pycalc.db import open_database
 from pycalc.db.base import Database, DeadLetter, HistoryFilter, RowSize
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.password_resets import SqlPasswordResetStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.tables import history as history_table

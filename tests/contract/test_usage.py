@@ -8,9 +8,8 @@ from contextlib import suppress
 import pytest
 
 from pycalc.db.base import Database, DeadLetter, UsageFilter
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.errors import StoreUnavailable
 from pycalc.models.ids import IdSource

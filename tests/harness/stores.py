@@ -260,6 +260,9 @@ class MemoryOutboxStore:
             raise self.failure
         return len(self.entries)
 
+    async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
+        return 0, None  # no event is lost
+
 
 class MemoryUserStore:
     """Accounts in memory, with the store of their sessions."""

@@ -22,9 +22,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from pycalc.db import migrate_database, migrations, open_database
 from pycalc.db.base import DeadLetter, HistoryFilter
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.postgres import PostgresDatabase
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.tables import metadata
