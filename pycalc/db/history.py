@@ -28,19 +28,13 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 _DEAD = exists().where(dead_letters.c.event_id == history.c.id)  # an event has the id of its calculation
 
 
-def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return an unordered query for the selected rows of all users, with ids above ``after`` unless it is None.
-
-    The query has at most one lower and one upper bound on the id. With two lower bounds, an index search might begin at
-    the smaller one and scan all rows up to the larger one.
-    """
+def _matching(selection: HistoryFilter) -> Select[tuple[object, ...]]:
+    """Return an unordered query for the selected rows of all users."""
     query = select(*_COLUMNS)
     if selection.operation is not None:
         query = query.where(history.c.operation == selection.operation)
-    if after is not None and (selection.since is None or after >= selection.since):
-        query = query.where(history.c.id > after)
-    elif selection.since is not None:
-        query = query.where(history.c.id >= selection.since)
+    if selection.above is not None:
+        query = query.where(history.c.id > selection.above)
     if selection.until is not None:
         query = query.where(history.c.id < selection.until)
     if selection.since_ms is not None:
@@ -76,7 +70,7 @@ class SqlHistoryStore(SqlStore):
         )
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        if before is not None:
+        if before is not None:  # one bound, because with two an index search might begin at the wrong one
             selection = selection._replace(until=min(before, selection.until or before))
         query = _matching(selection).order_by(history.c.id.desc()).limit(limit)
         return sorted(await self._rows(query, selection.user_ids), reverse=True)[:limit]
@@ -90,7 +84,8 @@ class SqlHistoryStore(SqlStore):
         return [rows[identity] for identity in identities if identity in rows]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
-        query = _matching(selection, after).order_by(history.c.id).limit(limit)
+        selection = selection._replace(above=max(after, selection.above or after))
+        query = _matching(selection).order_by(history.c.id).limit(limit)
         return sorted(await self._rows(query, selection.user_ids))[:limit]
 
     async def user_after(self, user_id: bytes) -> bytes | None:

@@ -141,7 +141,7 @@ class MemoryHistoryStore:
             for row in sorted(self.rows)
             if (selection.user_ids is None or row.user_id in selection.user_ids)
             and selection.operation in (None, row.operation)
-            and (selection.since is None or row.id >= selection.since)
+            and (selection.above is None or row.id > selection.above)
             and (selection.until is None or row.id < selection.until)
             and (selection.since_ms is None or row.time_ms >= selection.since_ms)
             and (selection.until_ms is None or row.time_ms < selection.until_ms)

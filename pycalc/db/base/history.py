@@ -18,8 +18,8 @@ class HistoryFilter(NamedTuple):
 
     user_ids: tuple[bytes, ...] | None = None
     operation: str | None = None
-    since: bytes | None = None  # inclusive
-    until: bytes | None = None  # exclusive
+    above: bytes | None = None  # this id and ``until`` are excluded
+    until: bytes | None = None
     since_ms: int | None = None  # inclusive
     until_ms: int | None = None  # exclusive
 
