@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
-from typing import Any
 
-from sqlalchemy import Connection, Row, Table
+from sqlalchemy import Connection, Table
 
 from pycalc.db.base import ROWS_PER_STATEMENT, Rows
 
@@ -63,13 +62,11 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
     return f"WITH also AS ({second}) {insert}"
 
 
-def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> list[Row[Any]]:
-    """Insert one or more rows, which must have a value for every column, in the caller's transaction.
-
-    ``then`` may have the clauses ON CONFLICT and RETURNING. Return the rows that RETURNING gives.
-    """
-    statements: Iterable[tuple[str, tuple[Any, ...]]] = values_inserts(table, rows)
+def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> None:
+    """Insert one or more rows with all columns, in the caller's transaction. ``then`` may be an ON CONFLICT clause."""
     if connection.dialect.name == "postgresql":
-        statements = [(f"{arrays_insert(table)} WHERE true", tuple(map(list, zip(*rows, strict=True))))]
-    results = [connection.exec_driver_sql(f"{statement} {then}", values) for statement, values in statements]
-    return [row for result in results if result.returns_rows for row in result]
+        columns = tuple(map(list, zip(*rows, strict=True)))
+        connection.exec_driver_sql(f"{arrays_insert(table)} WHERE true {then}", columns)
+        return
+    for statement, values in values_inserts(table, rows):
+        connection.exec_driver_sql(f"{statement} {then}", values)

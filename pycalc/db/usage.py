@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.exc import IntegrityError
 
 from pycalc.db.base import UsageFilter
 from pycalc.db.rows import insert_rows
-from pycalc.db.sql_store import SqlStore, transaction
+from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import consumed, usage
 from pycalc.models.usage import Total, Use
 
@@ -25,30 +26,39 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 """
 
 
+def _add(connection: Connection, uses: Iterable[Use]) -> None:
+    """Add the amounts of events to the usage totals; raises IntegrityError if one of them was counted before."""
+    insert_rows(connection, consumed, sorted((use.event_id,) for use in uses))
+    sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for _, user_id, day, operation, cached, digits, compute_us in uses:
+        total = sums[user_id, day, operation]
+        total[0] += 1
+        total[1] += cached
+        total[2] += digits
+        total[3] += compute_us
+    rows = [
+        (*key, count, cached, *divmod(digits, LOW), compute_us)
+        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # as above, no deadlock of two consumers
+    ]
+    insert_rows(connection, usage, rows, _ADD)
+
+
 class SqlUsageStore(SqlStore):
     """Usage totals in SQL."""
 
-    @transaction
-    def count(self, connection: Connection, uses: Sequence[Use]) -> int:
-        by_id = {use.event_id: use for use in uses}
-        # The same order in all consumers, here and below, rules out deadlocks. An id that another consumer is inserting
-        # is waited for.
-        ids = [(event_id,) for event_id in sorted(by_id)]
-        new = insert_rows(connection, consumed, ids, "ON CONFLICT DO NOTHING RETURNING event_id")
-        sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-        for (event_id,) in new:
-            _, user_id, day, operation, cached, digits, compute_us = by_id[event_id]
-            total = sums[user_id, day, operation]
-            total[0] += 1
-            total[1] += cached
-            total[2] += digits
-            total[3] += compute_us
-        rows = [
-            (*key, count, cached, *divmod(digits, LOW), compute_us)
-            for key, (count, cached, digits, compute_us) in sorted(sums.items())
-        ]
-        if rows:
-            insert_rows(connection, usage, rows, _ADD)
+    async def count(self, uses: Sequence[Use]) -> int:
+        new = {use.event_id: use for use in uses}
+        while new:
+            try:
+                await self._database.write(lambda connection: _add(connection, new.values()))
+                break
+            except IntegrityError:  # some were counted before, perhaps by another consumer just now
+                counted = select(consumed.c.event_id).where(consumed.c.event_id.in_(new))
+                known = await self._list(counted, lambda row: row.event_id)
+                if not known:
+                    raise
+                for event_id in known:
+                    del new[event_id]
         return len(new)
 
     async def forget(self, before: bytes, limit: int) -> int:
