@@ -32,7 +32,6 @@ _WRITERS = 3
 _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
 _READ_ONLY = "The database is read-only."
-_MIGRATION_SECONDS = 3600.0  # for one statement of a migration, such as one that waits for another process's migration
 
 
 class Timeouts(NamedTuple):
@@ -46,6 +45,7 @@ class Timeouts(NamedTuple):
 
 
 _TIMEOUTS = Timeouts()
+_MIGRATION = Timeouts(statement=3600.0)  # one statement waits for the migration of another process
 
 
 @contextmanager
@@ -75,19 +75,16 @@ class _DriverConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ha
             await super().close(timeout=timeout)
 
 
-def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float, **server: str) -> AsyncEngine:
-    """Return an engine with a pool of ``connections`` connections, whose commits are durable.
-
-    ``seconds`` limits each statement. ``server`` has further session settings of PostgreSQL.
-    """
-    milliseconds = str(round(seconds * 1000))
+def _engine(url: str, timeouts: Timeouts, connections: int = 1, **server: str) -> AsyncEngine:
+    """Return an engine whose commits are durable. ``server`` has further session settings of PostgreSQL."""
+    milliseconds = str(round(timeouts.statement * 1000))
     server |= {"application_name": "pycalc", "statement_timeout": milliseconds, "synchronous_commit": "on"}
     connect = partial(
         asyncpg.connect,
         url,
         connection_class=_DriverConnection,
         timeout=timeouts.connect,
-        command_timeout=seconds,
+        command_timeout=timeouts.statement,
         server_settings=server,
     )
     engine = create_async_engine(
@@ -143,13 +140,13 @@ class PostgresDatabase:
     def __init__(self, url: str, timeouts: Timeouts = _TIMEOUTS) -> None:
         self._location = location_of(url)
         self._timeouts = timeouts
-        engine = partial(_engine, url, timeouts=timeouts, seconds=timeouts.statement)
+        engine = partial(_engine, url, timeouts)
         self._queues = {
             "read": _ConnectionQueue(engine(_READERS, default_transaction_read_only="on")),
-            "reserved": _ConnectionQueue(engine(1, default_transaction_read_only="on")),
+            "reserved": _ConnectionQueue(engine(default_transaction_read_only="on")),
             "write": _ConnectionQueue(engine(_WRITERS), writes=True),
             "insert": _ConnectionQueue(engine(_INSERTERS), writes=True),
-            "ping": _ConnectionQueue(engine(1)),
+            "ping": _ConnectionQueue(engine()),
         }
         self._closed = False
 
@@ -182,7 +179,7 @@ class PostgresDatabase:
         """
         if len({role.name for role in roles}) < len(roles):  # the second grant would revoke the first one's rights
             raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
-        engine = _engine(url, 1, _TIMEOUTS, _MIGRATION_SECONDS)
+        engine = _engine(url, _MIGRATION)
         try:
             with _mapped(location_of(url)):
                 for attempt in range(tries):
