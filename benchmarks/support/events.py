@@ -14,9 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from drills.support.connection import Connection, request
 from pycalc.db import migrate_database, open_database
 from pycalc.db.base import Database
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events.relay import Relay

@@ -24,8 +24,7 @@ from drills.support.finding import Finding, faults
 from drills.support.load import Exchange
 from pycalc.db import open_database
 from pycalc.db.base import DeadLetter
-from pycalc.db.dead_letters import SqlDeadLetterStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.errors import StreamUnavailable
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events import retry_schedule

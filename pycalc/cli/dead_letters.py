@@ -9,7 +9,7 @@ from contextlib import aclosing
 from pycalc.cli.configuration import configure
 from pycalc.db import open_database
 from pycalc.db.audit import SqlAuditStore
-from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.outbox import SqlDeadLetterStore
 from pycalc.models.ids import IdSource
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts.audit_log import COMMAND_LINE, AuditLog

@@ -1,4 +1,4 @@
-"""The SQL of the history."""
+"""The SQL of the history and of the idempotency keys."""
 
 from __future__ import annotations
 
@@ -28,19 +28,13 @@ _COLUMNS = [history.c[name] for name in HistoryRow._fields]
 _DEAD = exists().where(dead_letters.c.event_id == history.c.id)  # an event has the id of its calculation
 
 
-def _matching(selection: HistoryFilter, after: bytes | None = None) -> Select[tuple[object, ...]]:
-    """Return an unordered query for the selected rows of all users, with ids above ``after`` unless it is None.
-
-    The query has at most one lower and one upper bound on the id. With two lower bounds, an index search might begin at
-    the smaller one and scan all rows up to the larger one.
-    """
+def _matching(selection: HistoryFilter) -> Select[tuple[object, ...]]:
+    """Return an unordered query for the selected rows of all users."""
     query = select(*_COLUMNS)
     if selection.operation is not None:
         query = query.where(history.c.operation == selection.operation)
-    if after is not None and (selection.since is None or after >= selection.since):
-        query = query.where(history.c.id > after)
-    elif selection.since is not None:
-        query = query.where(history.c.id >= selection.since)
+    if selection.above is not None:
+        query = query.where(history.c.id > selection.above)
     if selection.until is not None:
         query = query.where(history.c.id < selection.until)
     if selection.since_ms is not None:
@@ -67,9 +61,6 @@ class SqlHistoryStore(SqlStore):
                 raise KeysTaken("Requests with these idempotency keys are recorded.", frozenset(taken)) from error
             raise
 
-    def reason_of_delay(self) -> str:
-        return self._database.reason_of_delay()
-
     async def probe(self) -> None:
         await self._database.write(lambda connection: connection.execute(_PROBE))
 
@@ -79,7 +70,7 @@ class SqlHistoryStore(SqlStore):
         )
 
     async def page(self, selection: HistoryFilter, before: bytes | None, limit: int) -> list[HistoryRow]:
-        if before is not None:
+        if before is not None:  # one bound, because with two an index search might begin at the wrong one
             selection = selection._replace(until=min(before, selection.until or before))
         query = _matching(selection).order_by(history.c.id.desc()).limit(limit)
         return sorted(await self._rows(query, selection.user_ids), reverse=True)[:limit]
@@ -93,7 +84,8 @@ class SqlHistoryStore(SqlStore):
         return [rows[identity] for identity in identities if identity in rows]
 
     async def following(self, selection: HistoryFilter, after: bytes, limit: int) -> list[HistoryRow]:
-        query = _matching(selection, after).order_by(history.c.id).limit(limit)
+        selection = selection._replace(above=max(after, selection.above or after))
+        query = _matching(selection).order_by(history.c.id).limit(limit)
         return sorted(await self._rows(query, selection.user_ids))[:limit]
 
     async def user_after(self, user_id: bytes) -> bytes | None:
@@ -124,10 +116,7 @@ class SqlHistoryStore(SqlStore):
         return 0
 
     async def _rows(self, query: Select[tuple[object, ...]], user_ids: tuple[bytes, ...] | None) -> list[HistoryRow]:
-        """Return the rows of a query: of all users if ``user_ids`` is None, else those of each of these users in turn.
-
-        One query for several users would be slow, because the index orders the rows of each user separately.
-        """
+        """Return the rows of all users, or of each of these users in turn, as the index has no order across users."""
         queries = [query] if user_ids is None else [query.where(history.c.user_id == user_id) for user_id in user_ids]
         return await self._database.read(
             lambda connection: [HistoryRow._make(row) for each in queries for row in connection.execute(each).all()]
@@ -144,3 +133,19 @@ class SqlHistoryStore(SqlStore):
         waiting = select(outbox.c.history_id).where(outbox.c.history_id.between(ids[0], ids[-1]))
         prunable = history.c.id.in_(locked) & history.c.id.not_in(waiting) & ~_DEAD
         return connection.execute(delete(history).where(prunable)).rowcount
+
+
+class SqlIdempotencyStore(SqlStore):
+    """Recorded requests with idempotency keys in SQL."""
+
+    async def find(self, identity: bytes) -> KeyRow | None:
+        return await self._row(select(idempotency_keys).where(idempotency_keys.c.id == identity), KeyRow._make)
+
+    @transaction
+    def forget(self, connection: Connection, before_ms: int, limit: int) -> int:
+        created = idempotency_keys.c.created_ms
+        oldest = select(idempotency_keys.c.id).where(created < before_ms).order_by(created).limit(limit)
+        # Processes that prune at the same time delete different rows.
+        ids = connection.scalars(oldest.with_for_update(skip_locked=True)).all()
+        connection.execute(delete(idempotency_keys).where(idempotency_keys.c.id.in_(ids)))
+        return len(ids)

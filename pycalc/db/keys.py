@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 
 from pycalc.db.base import KeyBearer, KeyUse
 from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import CredentialStore, transaction
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import api_keys, sessions, users
 from pycalc.db.users import user_of
 from pycalc.errors import Conflict, InvalidToken, NotFound
@@ -27,7 +27,7 @@ def _key_of(row: Row[Any]) -> StoredKey:
     return StoredKey(**{name: getattr(row, name) for name in _FIELDS}, limits=limits)
 
 
-class SqlKeyStore(CredentialStore):
+class SqlKeyStore(SqlStore):
     """API keys in SQL. The method ``bearer`` uses ``lookups``."""
 
     @transaction

@@ -1,15 +1,14 @@
-"""The SQL of the outbox."""
+"""The SQL of the outbox and of the dead letters."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, TextClause, delete, func, insert, select, text, union_all
 from structlog import get_logger
 
 from pycalc.db.base import DeadLetter, OutboxRow
-from pycalc.db.dead_letters import insert_dead_letters
 from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import consumed, dead_letters, history, outbox
 from pycalc.models.history import HistoryRow
@@ -22,11 +21,9 @@ _BYTES = ("id", "user_id", "sha256")  # columns of bytes, which JSON needs as he
 def _pending(group: str, hexadecimal: str) -> TextClause:
     """Return the query for the oldest entries, as one row that has a JSON list of each column's values.
 
-    ``group`` is the SQL that collects a column's values in a JSON list. ``hexadecimal`` is the SQL that converts a
-    column of bytes to hexadecimal text. Both have ``{}`` in place of the column.
-
-    One row is fast, because the driver releases the interpreter's lock for each row and has to reacquire it. A list for
-    each column takes Python less time than a list for each entry.
+    ``group`` is the SQL that collects a column's values in a JSON list, ``hexadecimal`` the SQL that turns bytes into
+    text, both with ``{}`` in place of the column. One row is fast, because the driver releases the interpreter's lock
+    for each row. A list for each column takes Python less time than a list for each entry.
     """
     values = [hexadecimal.format(name) if name in _BYTES else f'"{name}"' for name in ("seq", *HistoryRow._fields)]
     return text(
@@ -48,6 +45,12 @@ FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms) A
 WHERE name = 'relay' AND (owner = :owner OR until_ms NOT BETWEEN now_ms AND now_ms + 2 * :lasting)
 """)
 _RELEASE = text("UPDATE leases SET until_ms = 0 WHERE name = 'relay' AND owner = :owner")
+
+
+def _insert_dead_letters(connection: Connection, new: Iterable[DeadLetter]) -> None:
+    """Insert dead letters within a transaction; the database assigns their numbers."""
+    columns = DeadLetter._fields[1:]  # without the number
+    connection.execute(insert(dead_letters), [dict(zip(columns, row[1:], strict=True)) for row in new])
 
 
 class SqlOutboxStore(SqlStore):
@@ -91,7 +94,7 @@ class SqlOutboxStore(SqlStore):
 
     @transaction
     def dead_letter(self, connection: Connection, dead_letters: Mapping[int, DeadLetter]) -> None:
-        insert_dead_letters(connection, dead_letters.values())
+        _insert_dead_letters(connection, dead_letters.values())
         connection.execute(delete(outbox).where(outbox.c.seq.in_(dead_letters)))
 
     async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
@@ -108,4 +111,35 @@ class SqlOutboxStore(SqlStore):
 
     async def backlog(self) -> int:
         query = select(func.count()).select_from(outbox)
+        return await self._scalar(query) or 0
+
+
+class SqlDeadLetterStore(SqlStore):
+    """Dead letters in SQL."""
+
+    @transaction
+    def put(self, connection: Connection, dead_letters: Sequence[DeadLetter]) -> None:
+        _insert_dead_letters(connection, dead_letters)
+
+    async def page(self, after: int, limit: int) -> list[DeadLetter]:
+        query = select(dead_letters).where(dead_letters.c.number > after).order_by(dead_letters.c.number).limit(limit)
+        return await self._list(query, DeadLetter._make)
+
+    @transaction
+    def requeue(self, connection: Connection, number: int) -> bool:
+        numbered = dead_letters.c.number == number
+        recorded = select(history.c.id).join(dead_letters, dead_letters.c.event_id == history.c.id).where(numbered)
+        # The lock waits for a concurrent prune of the row, so that no outbox entry is without its row.
+        event_id = connection.scalar(recorded.with_for_update(of=history))
+        if event_id is None:
+            return False
+        connection.execute(insert(outbox).values(history_id=event_id))
+        connection.execute(delete(dead_letters).where(numbered))
+        return True
+
+    async def discard(self, number: int) -> bool:
+        return await self._change(delete(dead_letters).where(dead_letters.c.number == number)) == 1
+
+    async def size(self) -> int:
+        query = select(func.count()).select_from(dead_letters)
         return await self._scalar(query) or 0

@@ -7,21 +7,20 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar, cast
 
 import asyncpg
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, ExceptionContext, Table, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.postgres_migration import tables_in_use, upgraded
+from pycalc.db.postgres_migration import upgraded
 from pycalc.db.postgres_url import location_of
-from pycalc.db.reasons import NO_ANSWER, driver_error, outcome_unknown, unavailable
+from pycalc.db.reasons import driver_error, outcome_unknown, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import arrays_inserts
 from pycalc.errors import RowsRejected, StoreReadOnly, StoreUnavailable
@@ -33,7 +32,6 @@ _WRITERS = 3
 _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
 _READ_ONLY = "The database is read-only."
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 
 
 class Timeouts(NamedTuple):
@@ -44,18 +42,15 @@ class Timeouts(NamedTuple):
     answer: float = 1.8  # for a caller's wait in total; the work continues afterwards
     unknown: float = 1.5  # for the repetition of an insert whose connection failed
     pause: float = 0.05  # between two tries of an insert
-    reconnect: float = 1.0  # the least time between two replacements of the writing connections
 
 
 _TIMEOUTS = Timeouts()
+_MIGRATION = Timeouts(statement=86_400.0)  # a statement may index a large table, or wait for another migration
 
 
 @contextmanager
 def _mapped(location: str) -> Iterator[None]:
-    """Return a context that maps the drivers' errors to StoreUnavailable or StoreReadOnly.
-
-    IntegrityError and DataError, which values cause, are raised as such, because only the caller can map them.
-    """
+    """Return a context that maps drivers' errors to StoreUnavailable or StoreReadOnly, unless values cause them."""
     try:
         yield
     except (IntegrityError, DataError):
@@ -80,29 +75,19 @@ class _DriverConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ha
             await super().close(timeout=timeout)
 
 
-def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | None, **server: str) -> AsyncEngine:
-    """Return an engine with a pool of ``connections`` connections, whose commits are durable.
-
-    ``seconds`` limits each statement; None means no limit. ``server`` has further session settings of PostgreSQL.
-    """
-    milliseconds = str(round((seconds or 0) * 1000))  # 0: no limit
-
-    async def connect() -> asyncpg.Connection:
-        connection = await asyncpg.connect(
-            url,
-            connection_class=_DriverConnection,
-            timeout=timeouts.connect,
-            command_timeout=seconds,
-            server_settings={"application_name": "pycalc", "statement_timeout": milliseconds, **server},
-        )
-        try:
-            await connection.execute(_DURABLE, timeout=timeouts.statement)
-        except BaseException:
-            connection.terminate()
-            raise
-        return connection
-
-    return create_async_engine(
+def _engine(url: str, timeouts: Timeouts, connections: int = 1, **server: str) -> AsyncEngine:
+    """Return an engine whose commits are durable. ``server`` has further session settings of PostgreSQL."""
+    milliseconds = str(round(timeouts.statement * 1000))
+    server |= {"application_name": "pycalc", "statement_timeout": milliseconds, "synchronous_commit": "on"}
+    connect = partial(
+        asyncpg.connect,
+        url,
+        connection_class=_DriverConnection,
+        timeout=timeouts.connect,
+        command_timeout=timeouts.statement,
+        server_settings=server,
+    )
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=connections,
@@ -111,23 +96,27 @@ def _engine(url: str, connections: int, timeouts: Timeouts, seconds: float | Non
         pool_use_lifo=True,
     )
 
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def reconnect_after_failover(context: ExceptionContext) -> None:
+        error = driver_error(context.sqlalchemy_exception)
+        if context.connection is not None and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            context.is_disconnect = True  # the pool's connections lead to the former primary: replace them all
+            driver: Any = context.connection.connection.driver_connection
+            driver.terminate()  # without a reply, because the server may hang
+
+    return engine
+
 
 def _refused(error: BaseException | None) -> bool:
-    """Return whether the server itself has refused a statement, so that nothing is stored.
+    """Return whether the server has refused a statement, so that nothing is stored.
 
     A server that is stopping or starting has not refused it. Nor has one that crashes (PANIC), for example because it
-    can't sync its write-ahead log: the log may hold the commit, which the recovery then replays.
+    can't sync its write-ahead log, because its recovery may replay the commit from the log.
     """
     driver = driver_error(error)
     stopping = isinstance(driver, (asyncpg.PostgresConnectionError, asyncpg.exceptions.OperatorInterventionError))
     # ``severity`` is in the server's language.
     return isinstance(driver, asyncpg.PostgresError) and not stopping and driver.severity_en != "PANIC"
-
-
-def _reason(error: BaseException | None) -> str:
-    """Return the beginning of a sentence about this error of the driver."""
-    late = isinstance(driver_error(error), (TimeoutError, PoolTimeoutError, asyncpg.QueryCanceledError))
-    return NO_ANSWER if late else "The connection to the database is lost"
 
 
 class _ReplyLost(Exception):
@@ -151,17 +140,14 @@ class PostgresDatabase:
     def __init__(self, url: str, timeouts: Timeouts = _TIMEOUTS) -> None:
         self._location = location_of(url)
         self._timeouts = timeouts
-        engine = partial(_engine, url, timeouts=timeouts, seconds=timeouts.statement)
+        engine = partial(_engine, url, timeouts)
         self._queues = {
             "read": _ConnectionQueue(engine(_READERS, default_transaction_read_only="on")),
-            "reserved": _ConnectionQueue(engine(1, default_transaction_read_only="on")),
+            "reserved": _ConnectionQueue(engine(default_transaction_read_only="on")),
             "write": _ConnectionQueue(engine(_WRITERS), writes=True),
             "insert": _ConnectionQueue(engine(_INSERTERS), writes=True),
-            "ping": _ConnectionQueue(engine(1)),
+            "ping": _ConnectionQueue(engine()),
         }
-        self._delay = NO_ANSWER
-        self._reconnected = -inf
-        self._refused = False
         self._closed = False
 
     @classmethod
@@ -189,25 +175,23 @@ class PostgresDatabase:
         """Migrate to the current schema and grant the roles' rights. Only one process at a time does this.
 
         A schema change waits for the transactions on its table, and new inserts wait for the schema change. To keep
-        their wait short, a try gives up after it has waited for a lock for ``lock_seconds``. There are
-        ``pause_seconds`` between two tries.
-
-        Raises the errors of ``migrate_database``, among them StoreUnavailable if the tables are in use at each of
-        ``tries`` tries.
+        their wait short, a try waits for a lock for ``lock_seconds`` only. Raises the errors of ``migrate_database``.
         """
-        location = location_of(url)
         if len({role.name for role in roles}) < len(roles):  # the second grant would revoke the first one's rights
             raise ValueError("PYCALC_DATABASE_API_ROLE and PYCALC_DATABASE_CONSUMER_ROLE must be two different roles")
-        engine = _engine(url, 1, _TIMEOUTS, None)
+        engine = _engine(url, _MIGRATION)
         try:
-            with _mapped(location):
+            with _mapped(location_of(url)):
                 for attempt in range(tries):
                     await asyncio.sleep(pause_seconds if attempt else 0)
                     if await upgraded(engine, roles, lock_seconds):
                         return
-                raise await tables_in_use(engine, location)
         finally:
             await engine.dispose()
+        raise StoreUnavailable(
+            "The tables can't be changed while other transactions use them: wait for these to end, or find them in "
+            "pg_locks and end them with pg_terminate_backend, and run `pycalc migrate` again."
+        )
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._run("read", self._ask("read", work))
@@ -221,24 +205,16 @@ class PostgresDatabase:
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._run("insert", self._insert(table, rows, also))
 
-    def reason_of_delay(self) -> str:
-        return self._delay
-
     def queue_lengths(self) -> Mapping[str, int]:
         return {name: len(queue.tasks) for name, queue in self._queues.items()}
 
     async def ping(self) -> None:
-        async def prove_writable() -> None:
-            # A standby is in recovery; elsewhere a setting can make transactions read-only.
-            modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
-            if await self._ask("ping", lambda connection: connection.execute(modes).one()) != (False, "off"):
-                await self._reconnect()
-                await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
-                raise StoreReadOnly(_READ_ONLY)
-            if self._refused:  # the server accepts writes again
-                await self._reconnect(at_once=True)
-
-        await self._run("ping", prove_writable())
+        # A standby is in recovery; elsewhere a setting can make transactions read-only.
+        modes = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
+        asking = self._ask("ping", lambda connection: connection.execute(modes).one())
+        if await self._run("ping", asking) != (False, "off"):
+            await self._queues["ping"].engine.dispose()  # so that the next ping connects anew, to the primary
+            raise StoreReadOnly(_READ_ONLY)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -250,9 +226,8 @@ class PostgresDatabase:
     async def _run(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` in the queue ``name`` and return its result.
 
-        Raises StoreUnavailable if the database is closed or the queue is full. If there is no result after
-        ``Timeouts.answer``, raises OutcomeUnknown for work that writes, and StoreUnavailable for work that reads. The
-        work continues after this, and after a cancellation of the caller.
+        Without a result after ``Timeouts.answer``, raises OutcomeUnknown for work that writes, else StoreUnavailable.
+        The work continues after this, and after a cancellation of the caller.
         """
         queue = self._queues[name]
         if self._closed or len(queue.tasks) >= _WAITING:
@@ -269,8 +244,8 @@ class PostgresDatabase:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             if queue.writes:
-                raise outcome_unknown(self._delay if name == "insert" else NO_ANSWER) from error
-            raise StoreUnavailable(f"{NO_ANSWER}.", 1, self._location) from error
+                raise outcome_unknown() from error
+            raise StoreUnavailable("The database does not answer in time.", 1, self._location) from error
 
     async def _transact(self, name: str, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction. Raises OutcomeUnknown if it writes and its commit gets no reply."""
@@ -281,39 +256,19 @@ class PostgresDatabase:
                     result = await connection.run_sync(work)
                     committing = queue.writes
                 return result
-        except StoreReadOnly:
-            await self._reconnect()
-            raise
         except StoreUnavailable as error:
             if committing and not _refused(error.__cause__):
-                raise outcome_unknown(_reason(error.__cause__)) from error
+                raise outcome_unknown() from error
             raise
 
     async def _ask(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which must only read, in a transaction. If the connection is broken, run it once more.
-
-        When one connection is broken, SQLAlchemy drops all connections of its pool, so the second try gets a new one.
-        """
+        """Run ``work``, which must only read. If the connection is broken, run it once more, on a new connection."""
         try:
             return await self._transact(name, work)
         except StoreUnavailable as error:
             if not (isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated):
                 raise
             return await self._transact(name, work)
-
-    async def _reconnect(self, *, at_once: bool = False) -> None:
-        """Replace the writing connections, because after a failover the old connections lead to the former primary.
-
-        After a failover, many writes fail and each one calls this. Therefore connections that were replaced within the
-        last ``Timeouts.reconnect`` seconds are kept, unless ``at_once`` is set.
-        """
-        self._refused = not at_once
-        now = monotonic()
-        if not at_once and now - self._reconnected < self._timeouts.reconnect:
-            return
-        self._reconnected = now
-        for name in ("write", "insert"):
-            await self._queues[name].engine.dispose()
 
     async def _insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None) -> None:
         """Insert rows by one statement. Raises OutcomeUnknown if they may be stored, and other errors if they are not.
@@ -325,41 +280,28 @@ class PostgresDatabase:
         if also is not None:
             second = also[0]
             columns += zip(*also[1], strict=True)
-        statement = arrays_inserts(table, second, repeated=False)
-        deadline = monotonic() + self._timeouts.unknown
-        lost, seconds = False, self._timeouts.statement
-        self._delay = NO_ANSWER
-        failure: StoreUnavailable | None = None
+        deadline, seconds = monotonic() + self._timeouts.unknown, self._timeouts.statement
+        lost = False
         while True:
             try:
                 with _mapped(self._location):
-                    return await self._execute(statement, columns, seconds)
+                    return await self._execute(arrays_inserts(table, second, repeated=lost), columns, seconds)
             except (IntegrityError, DataError) as error:
                 raise RowsRejected("The database rejects the values of these rows.") from error
-            except _ReplyLost as error:
+            except _ReplyLost:
                 lost = True
-                self._delay = _reason(error.__cause__)
-                statement = arrays_inserts(table, second, repeated=True)
-            except StoreReadOnly as error:
-                failure = error
-                await self._reconnect()
-                if not lost:
-                    raise
             except StoreUnavailable as error:
-                failure = error
-                self._delay = _reason(error.__cause__)
-                if _refused(error.__cause__) and not lost:
+                if not lost and (_refused(error.__cause__) or monotonic() > deadline):
                     raise
-            if monotonic() > deadline:
-                raise outcome_unknown(self._delay) if lost or failure is None else failure
+            if lost and monotonic() > deadline:
+                raise outcome_unknown()
             await asyncio.sleep(self._timeouts.pause)
             seconds = max(self._timeouts.pause, deadline - monotonic())
 
     async def _execute(self, statement: str, columns: Sequence[Sequence[object]], seconds: float) -> None:
         """Run an INSERT through the driver, in a transaction of its own. Its parameters are ``columns``.
 
-        Raises _ReplyLost if the connection breaks, the server crashes or no reply arrives within ``seconds``, and
-        IntegrityError for rejected values.
+        Raises _ReplyLost if the connection breaks, the server crashes or no reply arrives within ``seconds``.
         """
         async with self._queues["insert"].engine.connect() as connection:
             driver = cast("asyncpg.Connection", (await connection.get_raw_connection()).driver_connection)
@@ -367,6 +309,10 @@ class PostgresDatabase:
                 await driver.execute(statement, *columns, timeout=seconds)
             except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
                 raise IntegrityError(statement, None, error) from error
+            except asyncpg.ReadOnlySQLTransactionError:
+                driver.terminate()  # without a reply, because a former primary may hang
+                await connection.invalidate()
+                raise
             except (asyncpg.PostgresError, OSError, asyncpg.InterfaceError) as error:
                 if _refused(error):
                     raise

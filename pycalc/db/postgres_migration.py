@@ -22,14 +22,6 @@ _TAKEN = (
     asyncpg.DuplicateColumnError,
     asyncpg.DuplicateObjectError,
 )
-# The oldest open transactions that have used one of the tables.
-_LOCK_HOLDERS = text(
-    "SELECT DISTINCT activity.pid, coalesce(nullif(application_name, ''), backend_type, 'unknown') AS program, "
-    "floor(extract(epoch FROM clock_timestamp() - xact_start))::bigint AS seconds "
-    "FROM pg_locks JOIN pg_class ON pg_class.oid = relation JOIN pg_stat_activity AS activity USING (pid) "
-    "WHERE granted AND datname = current_database() AND relkind = 'r' "
-    "AND relnamespace = current_schema()::regnamespace ORDER BY seconds DESC NULLS LAST LIMIT 3"
-)
 
 
 async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seconds: float) -> bool:
@@ -40,18 +32,15 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            # The lock above has no timeout, because another process's migration may be slow.
+            # Not before the lock above, because another process's migration may be slow.
             timeout = {"timeout": f"{round(lock_seconds * 1000)}ms"}
             await connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), timeout)
-            revision = await connection.run_sync(migrations.current)
             try:
                 await connection.run_sync(migrations.upgrade)
             except DBAPIError as error:
                 driver = driver_error(error)
                 if not isinstance(driver, _TAKEN):
                     raise
-                if revision is None:
-                    raise migrations.foreign(str(driver)) from error
                 raise StoreUnavailable(
                     f"The migration needs a name that is taken ({driver}): rename or drop that object, and run "
                     "`pycalc migrate` again."
@@ -63,18 +52,3 @@ async def upgraded(engine: AsyncEngine, roles: Sequence[DatabaseRole], lock_seco
             return False
         raise
     return True
-
-
-async def tables_in_use(engine: AsyncEngine, location: str) -> StoreUnavailable:
-    """Return the error for a migration that got no lock. Its message lists up to three transactions on the tables."""
-    async with engine.begin() as connection:
-        rows = (await connection.execute(_LOCK_HOLDERS)).all()
-    holders = [
-        f"process {row.pid} ({row.program})" + ("" if row.seconds is None else f" for {row.seconds} s") for row in rows
-    ]
-    return StoreUnavailable(
-        "The tables can't be changed while other transactions use them: wait for these to end, or end them with "
-        "pg_terminate_backend, and run `pycalc migrate` again.",
-        1,
-        f"{location}: {', '.join(holders) or 'they have just ended'}",
-    )

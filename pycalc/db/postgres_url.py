@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from urllib.parse import parse_qs
 
 from pycalc.files import require_authorities, require_readable
@@ -10,14 +9,10 @@ from pycalc.urls import require_server, split_url
 
 _FORM = "postgresql://user:password@host:port/name"
 _DEFAULT_PORT = 5432
-_VERIFYING = {"require", "verify-ca", "verify-full"}  # the driver verifies with "require" if authorities are named
 
 
 def location_of(url: str) -> str:
     """Check a URL, and return its hosts, ports and database without credentials.
-
-    The URL may list several hosts, separated by commas. If it lists none, its option ``host`` names a host or the
-    folder of a Unix socket, and the default is localhost.
 
     Raises ValueError if the URL is malformed, if it names no database, or if a file that it names can't be used.
     """
@@ -32,17 +27,8 @@ def location_of(url: str) -> str:
     if not name:
         raise ValueError(f"it names no database; the form is {_FORM}")
     addresses = [f"{host}:{port or _DEFAULT_PORT}" for host, port in servers] or options.get("host", ["localhost"])
-    # Check the TLS files that the driver will read, because its own errors do not name the file.
-    default_mode = "disable" if addresses[0].startswith("/") else "prefer"
-    mode = options.get("sslmode", [os.getenv("PGSSLMODE", default_mode)])[-1].replace("_", "-")
-    read = {"sslrootcert", "sslcert", "sslkey", "sslcrl"} & options.keys()
-    if mode not in _VERIFYING:
-        read -= {"sslrootcert", "sslcrl"}
-    if mode == "disable":
-        read.clear()
-    if "sslcert" not in read:  # the driver reads a key only together with its certificate
-        read.discard("sslkey")
-    for option in sorted(read):
+    for option in sorted({"sslrootcert", "sslcert", "sslkey", "sslcrl"} & options.keys()):
+        # The driver's own errors do not name the file.
         require = require_authorities if option == "sslrootcert" else require_readable
         require(option, options[option][-1])
     return f"{','.join(addresses)}/{name}"

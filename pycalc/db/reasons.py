@@ -7,8 +7,6 @@ from structlog import get_logger
 
 from pycalc.errors import OutcomeUnknown, StoreUnavailable
 
-NO_ANSWER = "The database does not answer in time"  # the beginning of a sentence
-
 _log = get_logger(__name__)
 
 
@@ -28,7 +26,7 @@ def unavailable(location: str, error: Exception) -> StoreUnavailable:
     return StoreUnavailable("The database is not available.", 1, detail)
 
 
-def outcome_unknown(failure: str, reason: str = "") -> OutcomeUnknown:
-    """Return the error for a change that may be stored. ``failure`` begins its message; ``reason`` is for logs."""
-    detail = "it is not known whether the change was stored. Check this before you repeat the request."
-    return OutcomeUnknown(f"{failure}: {detail}", 1, reason)
+def outcome_unknown(reason: str = "") -> OutcomeUnknown:
+    """Return the error for a change that may be stored; ``reason`` is for logs."""
+    detail = "The database has not confirmed the change: it is not known whether the change was stored. "
+    return OutcomeUnknown(f"{detail}Check this before you repeat the request.", 1, reason)

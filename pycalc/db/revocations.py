@@ -12,10 +12,7 @@ _KEPT = 10_000
 
 
 def revoke(connection: Connection, user_id: bytes) -> None:
-    """Make all processes remove a user's tokens from their caches.
-
-    Call this last in a transaction, because it locks the counter of revocations until the transaction ends.
-    """
+    """Make all processes evict a user's cached tokens. Call this last, because it locks the revocations' counter."""
     number = connection.scalar(
         update(revocation_counter).values(value=revocation_counter.c.value + 1).returning(revocation_counter.c.value)
     )

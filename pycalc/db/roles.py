@@ -7,6 +7,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from hashlib import pbkdf2_hmac, sha256
 from typing import NamedTuple
 
@@ -20,27 +21,13 @@ _ITERATIONS = 4096  # PostgreSQL's own default; more would delay each new connec
 _ALL, _NO_CHANGES = "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, DELETE"
 _API = {  # every table of this release
     "alembic_version": "SELECT",
-    "users": _ALL,
-    "totp": _ALL,
-    "api_keys": _ALL,
-    "sessions": _ALL,
-    "identities": _NO_CHANGES,
-    "retired_names": _NO_CHANGES,
-    "deleted_accounts": _NO_CHANGES,
-    "password_resets": _NO_CHANGES,
-    "bootstrap": _ALL,
-    "history": _ALL,
-    "usage": _ALL,
-    "consumed": _NO_CHANGES,
-    "quota_uses": _ALL,
-    "idempotency_keys": _ALL,
-    "dead_letters": _NO_CHANGES,
     "leases": "SELECT, INSERT, UPDATE",
     "revocation_counter": "SELECT, UPDATE",
-    "revocations": _NO_CHANGES,
-    "outbox": _NO_CHANGES,
+    **dict.fromkeys(("users", "totp", "api_keys", "sessions", "bootstrap"), _ALL),
+    **dict.fromkeys(("history", "usage", "quota_uses", "idempotency_keys", "instances"), _ALL),
+    **dict.fromkeys(("identities", "retired_names", "deleted_accounts", "password_resets"), _NO_CHANGES),
+    **dict.fromkeys(("consumed", "dead_letters", "revocations", "outbox"), _NO_CHANGES),
     "audit": _NO_CHANGES,  # entries are pruned, and never changed
-    "instances": _ALL,
 }
 _CONSUMER = {
     "alembic_version": "SELECT",
@@ -63,14 +50,18 @@ class DatabaseRole(NamedTuple):
     rights: Mapping[str, str]
 
 
-def api_role(text: str) -> DatabaseRole:
-    """Return the servers' role, written ``NAME`` or ``NAME:PASSWORD``; raises ValueError for other texts."""
-    return _role("PYCALC_DATABASE_API_ROLE", text, _API)
+def _role(setting: str, rights: Mapping[str, str], text: str) -> DatabaseRole:
+    """Return a role, written ``NAME`` or ``NAME:PASSWORD``; raises ValueError for other texts."""
+    name, separator, password = text.partition(":")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{setting}: the role's name has up to 63 lower-case letters, digits and underscores")
+    if separator and not _PASSWORD.fullmatch(password):
+        raise ValueError(f"{setting}: the password has 16 ASCII characters or more, none of them a space")
+    return DatabaseRole(name, password if separator else None, rights)
 
 
-def consumer_role(text: str) -> DatabaseRole:
-    """Return the role of relays and consumers, written as in ``api_role``; raises ValueError for other texts."""
-    return _role("PYCALC_DATABASE_CONSUMER_ROLE", text, _CONSUMER)
+api_role = partial(_role, "PYCALC_DATABASE_API_ROLE", _API)  # the role of servers
+consumer_role = partial(_role, "PYCALC_DATABASE_CONSUMER_ROLE", _CONSUMER)  # the role of relays and consumers
 
 
 def grant(connection: Connection, role: DatabaseRole) -> None:
@@ -93,15 +84,6 @@ def grant(connection: Connection, role: DatabaseRole) -> None:
         connection.exec_driver_sql(f"GRANT {rights} ON {table} TO {role.name}")
         if table in _SEQUENCES and "INSERT" in rights:
             connection.exec_driver_sql(f"GRANT USAGE ON SEQUENCE {_SEQUENCES[table]} TO {role.name}")
-
-
-def _role(setting: str, text: str, rights: Mapping[str, str]) -> DatabaseRole:
-    name, separator, password = text.partition(":")
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{setting}: the role's name has up to 63 lower-case letters, digits and underscores")
-    if separator and not _PASSWORD.fullmatch(password):
-        raise ValueError(f"{setting}: the password has 16 ASCII characters or more, none of them a space")
-    return DatabaseRole(name, password if separator else None, rights)
 
 
 def _verifier(password: str) -> str:

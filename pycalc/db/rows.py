@@ -28,9 +28,9 @@ def _values_insert(table: Table, rows: int) -> str:
 def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object, ...]]]:
     """Yield SQLite's INSERT statements for these rows, each with its parameters.
 
-    Each statement inserts many rows, because the driver releases the interpreter's lock for each statement. While the
-    event loop is busy, reacquiring the lock is slow. A statement has either fewer rows than ROWS_PER_STATEMENT or a
-    multiple of it, so that few different statements are prepared.
+    Each inserts many rows, because the driver releases the interpreter's lock for each statement, and to reacquire it
+    from a busy event loop is slow. A statement has fewer rows than ROWS_PER_STATEMENT or a multiple of it, so that few
+    different statements are prepared.
     """
     while rows:
         width = min(len(rows) - len(rows) % ROWS_PER_STATEMENT or len(rows), _MOST_ROWS)
@@ -40,20 +40,16 @@ def values_inserts(table: Table, rows: Rows) -> Iterator[tuple[str, tuple[object
 
 @lru_cache(maxsize=16)
 def arrays_insert(table: Table, first: int = 1) -> str:
-    """Return PostgreSQL's INSERT for any number of rows.
-
-    Its parameters, which begin with ``$first``, are one array of values for each column.
-    """
+    """Return PostgreSQL's INSERT for many rows. Its parameters, from ``$first`` on, are an array for each column."""
     arrays = ", ".join(f"${n}::{_ARRAYS[column.type.python_type]}" for n, column in enumerate(table.columns, first))
     return f"{_into(table)} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
 
 
 @lru_cache(maxsize=16)
 def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
-    """Return PostgreSQL's INSERT into ``table`` and, unless ``also`` is None, into ``also`` in the same statement.
+    """Return PostgreSQL's INSERT into ``table`` and, unless it is None, into ``also`` in the same statement.
 
-    With ``repeated``, the statement skips rows that exist, so that it can follow one whose reply was lost. It fails if
-    ``also`` has a different row with the same primary key.
+    With ``repeated``, it skips rows that exist, but fails if ``also`` has a different row with the same primary key.
     """
     insert = arrays_insert(table) + (" ON CONFLICT DO NOTHING" if repeated else "")
     if also is None:
@@ -67,10 +63,7 @@ def arrays_inserts(table: Table, also: Table | None, *, repeated: bool) -> str:
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows, then: str = "") -> None:
-    """Insert one or more rows, which must have a value for every column. ``then`` may be an ON CONFLICT clause.
-
-    The caller's transaction on ``connection`` is used.
-    """
+    """Insert one or more rows with all columns, in the caller's transaction. ``then`` may be an ON CONFLICT clause."""
     if connection.dialect.name == "postgresql":
         columns = tuple(map(list, zip(*rows, strict=True)))
         connection.exec_driver_sql(f"{arrays_insert(table)} WHERE true {then}", columns)

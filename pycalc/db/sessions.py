@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from pycalc.db.base import NewSession, RefreshHashes, Rotation, SessionLimits
-from pycalc.db.revocations import revoke
-from pycalc.db.sql_store import CredentialStore, transaction
+from pycalc.db.revocations import end_sessions, revoke
+from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import sessions, users
 from pycalc.db.users import lock_admins, user_of
 from pycalc.errors import NotFound, Unauthorized
@@ -44,10 +44,7 @@ _Chains = dict[bytes, _Replaced]  # by the hash of the valid token
 
 
 def _unpack(session: Row[Any]) -> _Chains:
-    """Return a session's valid refresh tokens with their predecessors.
-
-    They are in the column ``chains`` and in columns of earlier releases.
-    """
+    """Return a session's valid refresh tokens, which are in ``chains`` and in columns of earlier releases."""
     packed, size = session.chains or b"", _HASH_BYTES
     entries = [packed[start : start + _ENTRY_BYTES] for start in range(0, len(packed), _ENTRY_BYTES)]
     chains = {each[:size]: _Replaced(each[size : 2 * size], int.from_bytes(each[2 * size :])) for each in entries}
@@ -65,6 +62,9 @@ def _rotate(connection: Connection, refresh: RefreshHashes, limits: SessionLimit
     session = connection.execute(select(sessions).where(of_session).with_for_update()).one_or_none()
     if session is None:
         return Rotation(None, False)
+    enabled = (users.c.id == session.user_id) & ~users.c.disabled
+    row = connection.execute(select(users).where(enabled)).one_or_none()
+    user = None if row is None else user_of(row)
     alive = now_ms - session.created_ms <= limits.absolute_ms and now_ms - session.used_ms <= limits.idle_ms
     chains, change = _unpack(session), dict[str, Any]()
     replaced = {before.token: before for before in chains.values() if now_ms - before.at_ms <= limits.grace_ms}
@@ -82,34 +82,21 @@ def _rotate(connection: Connection, refresh: RefreshHashes, limits: SessionLimit
         if refresh.presented == session.previous_hash:
             change = {"sibling_hash": refresh.replacement}
     else:
-        _close(connection, of_session)
-        return Rotation(_owner(connection, session.user_id) if alive else None, alive)
+        connection.execute(delete(sessions).where(of_session))
+        revoke(connection, session.user_id)
+        return Rotation(user if alive else None, alive)
     newest = list(chains.items())[-_CHAINS:]
     packed = b"".join(live + before.token + before.at_ms.to_bytes(8) for live, before in newest)
     change |= {"used_ms": now_ms, "chains": packed, **_columns_of(refresh.device)}
     connection.execute(update(sessions).where(of_session).values(**change))
-    return Rotation(_owner(connection, session.user_id), False)
-
-
-def _owner(connection: Connection, user_id: bytes) -> User | None:
-    query = select(users).where((users.c.id == user_id) & ~users.c.disabled)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else user_of(row)
+    return Rotation(user, False)
 
 
 def _columns_of(device: Device | None) -> dict[str, str | None]:
     return {"address": None, "client": None} if device is None else asdict(device)
 
 
-def _close(connection: Connection, which: ColumnElement[bool]) -> int:
-    """End the matching sessions, which must belong to one user, and revoke their tokens. Return how many there were."""
-    ended = connection.scalars(delete(sessions).where(which).returning(sessions.c.user_id)).all()
-    if ended:
-        revoke(connection, ended[0])
-    return len(ended)
-
-
-class SqlSessionStore(CredentialStore):
+class SqlSessionStore(SqlStore):
     """Sessions in SQL. The method ``rotate`` uses ``lookups``."""
 
     @transaction
@@ -160,11 +147,13 @@ class SqlSessionStore(CredentialStore):
 
     @transaction
     def close(self, connection: Connection, user_id: bytes, session_id: bytes) -> None:
-        if not _close(connection, (sessions.c.id == session_id) & (sessions.c.user_id == user_id)):
+        mine = (sessions.c.id == session_id) & (sessions.c.user_id == user_id)
+        if connection.execute(delete(sessions).where(mine)).rowcount != 1:
             raise NotFound("There is no such session.")
+        revoke(connection, user_id)
 
     @transaction
     def close_all(self, connection: Connection, user_id: bytes, granted_by: bytes | None = None) -> None:
         if granted_by is not None:
             lock_admins(connection, granted_by)
-        _close(connection, sessions.c.user_id == user_id)
+        end_sessions(connection, user_id)

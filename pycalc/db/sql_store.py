@@ -16,10 +16,11 @@ Store = TypeVar("Store", bound="SqlStore")
 
 
 class SqlStore:
-    """A store that runs SQL on a database."""
+    """A store that runs SQL on a database. A store of credentials looks them up in ``lookups``, if it is given."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lookups: Database | None = None) -> None:
         self._database = database
+        self._lookups = lookups or database
 
     async def _scalar(self, query: Select[T]) -> T | None:
         """Return the first value of a query's first row, or None if there is no row."""
@@ -39,21 +40,10 @@ class SqlStore:
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
 
 
-class CredentialStore(SqlStore):
-    """A store of credentials, which looks them up in ``lookups``: ``database`` itself or another adapter of it."""
-
-    def __init__(self, database: Database, lookups: Database | None = None) -> None:
-        super().__init__(database)
-        self._lookups = lookups or database
-
-
 def transaction(
     method: Callable[Concatenate[Store, Connection, P], T],
 ) -> Callable[Concatenate[Store, P], Coroutine[Any, Any, T]]:
-    """Turn a store's method into one that runs in a transaction, and returns once the commit is durable.
-
-    Callers leave out the parameter ``connection``: the transaction provides it.
-    """
+    """Turn a store's method into one that runs in a transaction, which provides the parameter ``connection``."""
 
     @wraps(method)
     async def run(self: Store, /, *arguments: P.args, **options: P.kwargs) -> T:

@@ -27,7 +27,7 @@ from sqlalchemy.pool import QueuePool
 
 from pycalc.db import migrations
 from pycalc.db.base import Rows
-from pycalc.db.reasons import NO_ANSWER, driver_error, outcome_unknown, unavailable
+from pycalc.db.reasons import driver_error, outcome_unknown, unavailable
 from pycalc.db.roles import DatabaseRole
 from pycalc.db.rows import values_inserts
 from pycalc.errors import RowsRejected, StoreUnavailable
@@ -46,10 +46,7 @@ _BUSY_MS = 250  # wait for a lock of another program, such as a shell; the file 
 
 
 def _connect(path: Path, mode: str, *pragmas: str) -> sqlite3.Connection:
-    """Open the file in autocommit mode, in which transactions must begin explicitly. Raises sqlite3.Error.
-
-    ``mode`` is ``ro`` to open it for reading only, or ``rwc`` to create it if necessary. ``pragmas`` are executed.
-    """
+    """Open the file in autocommit mode, for reading only (``ro``) or creating it (``rwc``), and set ``pragmas``."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -120,12 +117,9 @@ class _ThreadQueue:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
         latest = self._clock() + longest_wait
 
-        def require_time() -> None:
+        def in_time() -> T:
             if self._clock() > latest:
                 raise StoreUnavailable("The request waited too long for the database; retry in 1 s.")
-
-        def in_time() -> T:
-            require_time()
             return work()
 
         self.entered += 1  # before the work can begin
@@ -133,7 +127,6 @@ class _ThreadQueue:
             async with AsyncExitStack() as held:
                 if one_at_a_time:
                     await held.enter_async_context(self._unit_lock)
-                require_time()  # late work must not take the time of the work behind it
                 try:
                     future = self._threads.submit(in_time)
                 except RuntimeError as error:
@@ -155,8 +148,7 @@ class _ThreadQueue:
 def _lock(path: Path) -> IO[str]:
     """Lock the database file for this process, until the returned file is closed.
 
-    Raises StoreUnavailable if another process holds the lock or the file system has no locks. Raises OSError if the
-    folder can't be created, or if the lock file can't be opened or written.
+    Raises StoreUnavailable if it can't be locked, and OSError if the folder or the lock file can't be used.
     """
     with usable_folder(_SETTING, path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -231,10 +223,7 @@ class SqliteDatabase:
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = monotonic) -> SqliteDatabase:
-        """Open or create the file in a URL ``sqlite:///PATH``, and migrate it. Raises the errors of ``open_database``.
-
-        ``clock`` must return monotonic seconds.
-        """
+        """Open or create the file in a URL, and migrate it. ``clock`` gives monotonic seconds."""
         # Other processes may reach the file by other links. All of them must find the same lock beside it.
         database = cls(file_of(url), clock)
         try:
@@ -273,9 +262,6 @@ class SqliteDatabase:
 
         await self._queues["write"].run(work, _WAITING["insert"])
 
-    def reason_of_delay(self) -> str:
-        return NO_ANSWER
-
     def queue_lengths(self) -> Mapping[str, int]:
         return {name: queue.entered for name, queue in self._queues.items()}
 
@@ -291,10 +277,7 @@ class SqliteDatabase:
         await asyncio.to_thread(close)
 
     async def _transact(self, name: str, work: Callable[[Connection], T], longest_wait: float = _LONGEST_WAIT) -> T:
-        """Run ``work`` in a transaction, in the queue ``name``, and return its result. See ``_ThreadQueue.run``.
-
-        IntegrityError and DataError pass unchanged. A row's values cause them, so only the caller can map them.
-        """
+        """Run ``work`` in a transaction, in the queue ``name``, and return its result. See ``_ThreadQueue.run``."""
         queue = self._queues[name]
 
         def transaction() -> T:
@@ -319,5 +302,5 @@ class SqliteDatabase:
         """
         failure = unavailable(str(self._path), error)
         if committing and getattr(driver_error(error), "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
-            return outcome_unknown("The disk failed", failure.reason)
+            return outcome_unknown(failure.reason)
         return failure

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from pycalc.models.scopes import DEFAULT_SCOPES
 
 metadata = sa.MetaData(
-    naming_convention={
+    naming_convention={  # existing databases have these names: the migrations use them too
         "pk": "pk_%(table_name)s",
         "uq": "uq_%(table_name)s_%(column_0_name)s",
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

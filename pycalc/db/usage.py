@@ -1,13 +1,9 @@
-"""The SQL of the usage totals.
-
-An event's id is stored in the transaction that counts the event, so that each event is counted once.
-"""
+"""The SQL of the usage totals. One transaction counts an event and stores its id, so each event is counted once."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
@@ -17,7 +13,6 @@ from pycalc.db.base import UsageFilter
 from pycalc.db.rows import insert_rows
 from pycalc.db.sql_store import SqlStore
 from pycalc.db.tables import consumed, usage
-from pycalc.errors import Conflict
 from pycalc.models.usage import Total, Use
 
 LOW = 10**12  # sums of digits may exceed 64 bits, so they are stored as high * 10^12 + low
@@ -31,14 +26,9 @@ ON CONFLICT (user_id, day, operation) DO UPDATE SET
 """
 
 
-def _add(connection: Connection, uses: Sequence[Use]) -> int:
-    """Add the amounts of new events to the usage totals, and return the number of events.
-
-    Raises IntegrityError if an event was counted before or occurs twice.
-    """
-    if not uses:
-        return 0
-    insert_rows(connection, consumed, [(use.event_id,) for use in uses])
+def _add(connection: Connection, uses: Iterable[Use]) -> None:
+    """Add the amounts of events to the usage totals; raises IntegrityError if one of them was counted before."""
+    insert_rows(connection, consumed, sorted((use.event_id,) for use in uses))
     sums: dict[tuple[bytes, int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for _, user_id, day, operation, cached, digits, compute_us in uses:
         total = sums[user_id, day, operation]
@@ -48,28 +38,28 @@ def _add(connection: Connection, uses: Sequence[Use]) -> int:
         total[3] += compute_us
     rows = [
         (*key, count, cached, *divmod(digits, LOW), compute_us)
-        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # the same order of locks in all consumers
+        for key, (count, cached, digits, compute_us) in sorted(sums.items())  # as above, no deadlock of two consumers
     ]
     insert_rows(connection, usage, rows, _ADD)
-    return len(uses)
 
 
 class SqlUsageStore(SqlStore):
     """Usage totals in SQL."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        def add_new(connection: Connection) -> int:
-            by_id = {use.event_id: use for use in uses}
-            for known in connection.scalars(select(consumed.c.event_id).where(consumed.c.event_id.in_(by_id))):
-                del by_id[known]
-            return _add(connection, list(by_id.values()))
-
-        with suppress(IntegrityError):  # succeeds unless some uses were counted before
-            return await self._database.write(lambda connection: _add(connection, uses))
-        try:
-            return await self._database.write(add_new)
-        except IntegrityError as error:
-            raise Conflict("Another consumer is counting some of these events; try again.") from error
+        new = {use.event_id: use for use in uses}
+        while new:
+            try:
+                await self._database.write(lambda connection: _add(connection, new.values()))
+                break
+            except IntegrityError:  # some were counted before, perhaps by another consumer just now
+                counted = select(consumed.c.event_id).where(consumed.c.event_id.in_(new))
+                known = await self._list(counted, lambda row: row.event_id)
+                if not known:
+                    raise
+                for event_id in known:
+                    del new[event_id]
+        return len(new)
 
     async def forget(self, before: bytes, limit: int) -> int:
         oldest = select(consumed.c.event_id).where(consumed.c.event_id < before).order_by(consumed.c.event_id)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from pycalc.db.audit import insert_entries
-from pycalc.db.base import Deletion, ProviderIdentity
+from pycalc.db.base import Deletion, ProviderIdentity, UserSelection
 from pycalc.db.revocations import end_sessions, revoke
 from pycalc.db.sql_store import SqlStore, transaction
 from pycalc.db.tables import (
@@ -22,11 +22,13 @@ from pycalc.db.tables import (
     search_key,
     sessions,
     totp,
+    usage,
     users,
 )
+from pycalc.db.usage import LOW
 from pycalc.errors import Conflict, Forbidden, InvalidToken, NotFound
 from pycalc.models.audit import AuditEntry
-from pycalc.models.auth import Role, User
+from pycalc.models.auth import NO_PASSWORD, ListedUser, Role, User, UserOrder
 from pycalc.models.ids import unix_ms
 from pycalc.models.limits import OwnLimits
 
@@ -47,10 +49,7 @@ def user_of(row: Row[tuple[object, ...]]) -> User:
 
 
 def lock_admins(connection: Connection, granted_by: bytes | None = None) -> int:
-    """Lock the enabled admins until the transaction ends, and return their number.
-
-    Raises Forbidden if ``granted_by`` is given but is not the id of an enabled admin.
-    """
+    """Lock the enabled admins, and return their number. Raises Forbidden if ``granted_by`` is not one of them."""
     admins = connection.scalars(select(users.c.id).where(_ENABLED_ADMIN).order_by(users.c.id).with_for_update()).all()
     if granted_by is not None and granted_by not in admins:
         raise Forbidden("Only an admin may do this.")
@@ -132,6 +131,41 @@ class SqlUserStore(SqlStore):
         before = select(retired_names.c.user_id).where(linked)
         latest = before.order_by(retired_names.c.user_id.desc()).limit(1)
         return await self._database.read(lambda connection: connection.scalar(now) or connection.scalar(latest))
+
+    async def page(self, selection: UserSelection, limit: int, day: int) -> list[ListedUser]:
+        names = (users.c.username_key, users.c.email_key)  # sorted by their bytes in both databases
+        value = {
+            UserOrder.USERNAME: names[0],
+            UserOrder.CREATED_AT: users.c.created_ms,
+            UserOrder.LAST_SIGN_IN_AT: users.c.signed_in_ms,
+        }[selection.order]
+        order = (value.desc(), users.c.id.desc()) if selection.descending else (value, users.c.id)
+        query = select(users, value.label("order_value")).order_by(*order).limit(limit)
+        if selection.prefix is not None:
+            first = search_key(selection.prefix)
+            # A range, because the indexes of both databases search for ranges. No name with the prefix is after it.
+            begins = [(name >= first) & (name < first + "\U0010ffff") for name in names]
+            begins[1] &= users.c.password_hash != NO_PASSWORD  # the others' address key is the account's id
+            query = query.where(or_(*begins))
+        if selection.after is not None:
+            place = tuple_(value, users.c.id)
+            last = tuple_(*(literal(part) for part in selection.after))
+            query = query.where(place < last if selection.descending else place > last)
+
+        def work(connection: Connection) -> list[ListedUser]:
+            found = connection.execute(query).all()
+            of_day = usage.c.user_id.in_([row.id for row in found]) & (usage.c.day == day)
+            columns = usage.c.count, usage.c.digits_high, usage.c.digits_low, usage.c.compute_us
+            totals = select(usage.c.user_id, *map(func.sum, columns)).where(of_day).group_by(usage.c.user_id)
+            figures = {user_id: list(map(int, values)) for user_id, *values in connection.execute(totals)}
+            listed = []
+            for row in found:
+                count, high, low, compute_us = figures.get(row.id, (0, 0, 0, 0))
+                used = count, high * LOW + low, compute_us
+                listed.append(ListedUser(user_of(row), row.order_value, row.signed_in_ms, *used))
+            return listed
+
+        return await self._database.read(work)
 
     @transaction
     def change(

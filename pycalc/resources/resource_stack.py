@@ -8,9 +8,8 @@ from typing import Protocol, TypeVar
 
 from pycalc.db import open_database
 from pycalc.db.base import Database
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.instances import SqlInstanceStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.observability.metrics import Metrics
 from pycalc.observability.tracing import open_tracer

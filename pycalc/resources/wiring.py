@@ -10,15 +10,13 @@ from time import perf_counter
 from prometheus_client import Counter
 
 from pycalc.db.audit import SqlAuditStore
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.deleted_accounts import SqlDeletedAccountStore
-from pycalc.db.history import SqlHistoryStore
-from pycalc.db.idempotency import SqlIdempotencyStore
+from pycalc.db.history import SqlHistoryStore, SqlIdempotencyStore
 from pycalc.db.instances import SqlInstanceStore
+from pycalc.db.outbox import SqlDeadLetterStore
 from pycalc.db.quotas import SqlQuotaStore
 from pycalc.db.revocations import SqlRevocationStore
 from pycalc.db.usage import SqlUsageStore
-from pycalc.db.user_list import SqlUserListStore
 from pycalc.db.users import SqlUserStore
 from pycalc.errors import PycalcError, Unavailable
 from pycalc.models.formats import parse_age
@@ -177,7 +175,7 @@ class Resources(AccountServices):
         self.exports = Exports(SqlHistoryStore(unshared), users, metrics, digits)
         self.refusal_log = RefusalLog(metrics, audit)
         self.audit = AuditReader(SqlAuditStore(database))
-        self.account_list = AccountList(SqlUserListStore(database))
+        self.account_list = AccountList(SqlUserStore(database))
         self.dead_letters = DeadLetters(SqlDeadLetterStore(database), audit, recording.wake_relay)
         self.instances = InstanceList(SqlInstanceStore(database))
         self.login_limit = FailedLogins(settings.login_limit, metrics, shared)

@@ -11,6 +11,7 @@ import pytest
 from pycalc.db import open_database
 from pycalc.db.base import Database, NewSession, RefreshHashes, SessionLimits
 from pycalc.db.keys import SqlKeyStore
+from pycalc.db.postgres import PostgresDatabase, Timeouts
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import Role, StoredKey, User
@@ -25,8 +26,12 @@ Another = Callable[[], Awaitable[Stream]]
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """Open an empty database: SQLite and PostgreSQL in turn."""
-    opened = await open_database(database_url)
+    """Open an empty database: SQLite and PostgreSQL in turn. With PostgreSQL, a slow machine makes no call late."""
+    opened: Database
+    if database_url.startswith("postgresql:"):
+        opened = PostgresDatabase(database_url, Timeouts(connect=30.0, statement=30.0, answer=30.0))
+    else:
+        opened = await open_database(database_url)
     yield opened
     await opened.aclose()
 

@@ -15,9 +15,8 @@ from sqlalchemy import Connection, delete, insert, text
 
 from pycalc.db import open_database
 from pycalc.db.base import Database, DeadLetter, HistoryFilter, RowSize
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.password_resets import SqlPasswordResetStore
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.tables import history as history_table
@@ -302,7 +301,7 @@ class TestHistory:
         assert seen == rows[::-1]
 
     async def test_filters_select(self, history: SqlHistoryStore) -> None:
-        """The rows of a page satisfy all its filters: users, operation, and ids from ``since`` to before ``until``."""
+        """The rows of a page satisfy all its filters: users, operation, and ids between ``above`` and ``until``."""
         rows = [
             history_row(0, user_id=ADA, operation="fibonacci"),
             history_row(1, user_id=BOB, operation="fibonacci"),
@@ -318,16 +317,20 @@ class TestHistory:
         assert await found(HistoryFilter(user_ids=(ADA, BOB))) == [0, 1, 2, 3]
         assert await found(HistoryFilter(user_ids=())) == []
         assert await found(HistoryFilter(operation="pow")) == [2, 3]
-        assert await found(HistoryFilter(since=rows[1].id)) == [1, 2, 3]
+        assert await found(HistoryFilter(above=rows[1].id)) == [2, 3]
         assert await found(HistoryFilter(until=rows[1].id)) == [0]
-        assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", since=rows[1].id)) == [3]
+        assert await found(HistoryFilter(user_ids=(BOB,), operation="pow", above=rows[1].id)) == [3]
 
     async def test_time_filters_use_created_ms(self, history: SqlHistoryStore, outbox: SqlOutboxStore) -> None:
         """Time filters use a row's ``created_ms``, or the time in its id if ``created_ms`` is None."""
+
+        def lowest_id(ms: int) -> bytes:  # a UUID of version 7
+            return first_id_of_ms(ms)[:6] + b"\x70\x00\x80" + bytes(7)
+
         start = 1_800_000_000_000
         times = [(start + 4_000, start), (start + 4_100, start + 1_000), (start + 4_200, start + 4_200)]
-        rows = [history_row(n)._replace(id=first_id_of_ms(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
-        rows.append(history_row(3)._replace(id=first_id_of_ms(start + 4_300)))
+        rows = [history_row(n)._replace(id=lowest_id(at), created_ms=clock) for n, (at, clock) in enumerate(times)]
+        rows.append(history_row(3)._replace(id=lowest_id(start + 4_300)))
         await history.append(rows)
         assert [entry.row for entry in await outbox.pending(10)] == rows
 
@@ -345,16 +348,16 @@ class TestHistory:
         assert await found(None, start + 4_301) == [0, 1, 2, 3]
 
     async def test_a_cursor_and_the_filters_bounds_all_hold(self, history: SqlHistoryStore) -> None:
-        """The rows of a page lie within its cursor, ``since`` and ``until``; only ``since`` itself is included."""
+        """The rows of a page lie within its cursor, ``above`` and ``until``, without these."""
         rows = [history_row(n) for n in range(8)]
         ids_of = [row.id for row in rows]
         await history.append(rows)
         assert await history.page(HistoryFilter(until=ids_of[3]), ids_of[5], 10) == rows[2::-1]
         assert await history.page(HistoryFilter(until=ids_of[5]), ids_of[3], 10) == rows[2::-1]
-        assert await history.page(HistoryFilter(since=ids_of[1]), ids_of[3], 10) == rows[2:0:-1]
-        assert await history.following(HistoryFilter(since=ids_of[4]), ids_of[1], 10) == rows[4:]
-        assert await history.following(HistoryFilter(since=ids_of[4]), ids_of[4], 10) == rows[5:]
-        assert await history.following(HistoryFilter(since=ids_of[1]), ids_of[4], 10) == rows[5:]
+        assert await history.page(HistoryFilter(above=ids_of[0]), ids_of[3], 10) == rows[2:0:-1]
+        assert await history.following(HistoryFilter(above=ids_of[3]), ids_of[1], 10) == rows[4:]
+        assert await history.following(HistoryFilter(above=ids_of[4]), ids_of[4], 10) == rows[5:]
+        assert await history.following(HistoryFilter(above=ids_of[1]), ids_of[4], 10) == rows[5:]
         assert await history.following(HistoryFilter(until=ids_of[6]), ids_of[4], 10) == rows[5:6]
 
     async def test_following_is_oldest_first(self, history: SqlHistoryStore) -> None:

@@ -9,8 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pycalc.db import open_database, tables
 from pycalc.db.base import ROWS_PER_STATEMENT, Database, HistoryFilter
-from pycalc.db.history import SqlHistoryStore
-from pycalc.db.idempotency import SqlIdempotencyStore
+from pycalc.db.history import SqlHistoryStore, SqlIdempotencyStore
 from pycalc.db.outbox import SqlOutboxStore
 from pycalc.db.rows import arrays_inserts
 from pycalc.errors import KeysTaken, RowsRejected

@@ -9,7 +9,6 @@ import pytest
 from pycalc.db.base import Database, NewSession, ProviderIdentity, SessionLimits, UserSelection
 from pycalc.db.sessions import SqlSessionStore
 from pycalc.db.usage import SqlUsageStore
-from pycalc.db.user_list import SqlUserListStore
 from pycalc.db.users import SqlUserStore
 from pycalc.models.auth import NO_PASSWORD, ListedUser, Role, User, UserOrder
 from pycalc.models.ids import IdSource
@@ -40,7 +39,7 @@ async def listed(
     database: Database, prefix: str | None = None, order: UserOrder = UserOrder.USERNAME, *, descending: bool = False
 ) -> list[str]:
     """Return the sorted names of the accounts that a search finds (all if ``prefix`` is None), read in pages of two."""
-    store, seen, after = SqlUserListStore(database), list[ListedUser](), None
+    store, seen, after = SqlUserStore(database), list[ListedUser](), None
     while page := await store.page(UserSelection(prefix, order, descending, after), 2, DAY):
         seen += page
         after = (page[-1].order_value, page[-1].user.id)
@@ -89,7 +88,7 @@ async def test_a_sign_in_and_the_days_usage_are_shown(database: Database, users:
         Use(ids.next(), users[2].id, DAY, "pow", False, 1, 1),
     ]
     await SqlUsageStore(database).count(uses)
-    page = await SqlUserListStore(database).page(UserSelection("a"), 3, DAY)
+    page = await SqlUserStore(database).page(UserSelection("a"), 3, DAY)
     assert page == [
         ListedUser(users[1], "ada", 1_700_000_000_000, 2, 10**13 + 2, 12),
         ListedUser(users[2], "al-khwarizmi", 0, 1, 1, 1),

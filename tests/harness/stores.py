@@ -78,8 +78,6 @@ class MemoryHistoryStore:
         # While this event is not set, ``append`` hangs.
         self.open = asyncio.Event()
         self.probes = 0
-        # Why an ``append`` takes long.
-        self.delay = "The database does not answer in time"
         self.keys = MemoryIdempotencyStore()
         self.open.set()
 
@@ -96,9 +94,6 @@ class MemoryHistoryStore:
             raise RowsRejected("Two of these rows have the same primary key.")
         self.rows += rows
         self.keys.stored |= {key.id: key for key in keys}
-
-    def reason_of_delay(self) -> str:
-        return self.delay
 
     async def clock_ms(self) -> int:
         return now_ms() + self.clock_ahead_ms
@@ -146,7 +141,7 @@ class MemoryHistoryStore:
             for row in sorted(self.rows)
             if (selection.user_ids is None or row.user_id in selection.user_ids)
             and selection.operation in (None, row.operation)
-            and (selection.since is None or row.id >= selection.since)
+            and (selection.above is None or row.id > selection.above)
             and (selection.until is None or row.id < selection.until)
             and (selection.since_ms is None or row.time_ms >= selection.since_ms)
             and (selection.until_ms is None or row.time_ms < selection.until_ms)
@@ -264,6 +259,9 @@ class MemoryOutboxStore:
         if self.failure is not None:
             raise self.failure
         return len(self.entries)
+
+    async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
+        return 0, None  # no event is lost
 
 
 class MemoryUserStore:

@@ -19,6 +19,7 @@ class Database(Protocol):
     """A database that runs functions in transactions, without blocking the event loop on I/O.
 
     Each function is called with a connection. ``read``, ``read_reserved`` and ``write`` have separate, bounded queues.
+    They raise SQLAlchemy's IntegrityError and DataError, which values cause, unchanged.
     """
 
     @property
@@ -26,19 +27,13 @@ class Database(Protocol):
         """Return whether other processes may use the database at the same time."""
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Return the result of ``work`` in a read-only transaction. If a connection breaks, ``work`` may run twice.
-
-        SQLAlchemy's IntegrityError and DataError, which values cause, are raised unchanged.
-        """
+        """Return the result of ``work`` in a read-only transaction. If a connection breaks, ``work`` may run twice."""
 
     async def read_reserved(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` as ``read`` does, but on a separate connection, so that it does not wait for other reads."""
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` and return its result once the transaction is durable. Roll back if ``work`` raises an error.
-
-        SQLAlchemy's IntegrityError and DataError, which values cause, are raised unchanged.
-        """
+        """Run ``work`` and return its result once the transaction is durable. Roll back if ``work`` raises an error."""
 
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         """Insert one or more rows, all or none, in one transaction, and return once they are durable.
@@ -47,9 +42,6 @@ class Database(Protocol):
         table, whose primary key is its first column, with one or more rows for it. Raises RowsRejected if the database
         rejects a row because of its values.
         """
-
-    def reason_of_delay(self) -> str:
-        """Return why a running ``insert`` takes long: a sentence without its full stop."""
 
     def queue_lengths(self) -> Mapping[str, int]:
         """Return the number of running and waiting functions in each queue, by the queue's name."""

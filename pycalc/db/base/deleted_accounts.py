@@ -20,10 +20,9 @@ class DeletedAccountStore(Protocol):
         """Return the listed account with the lowest id above ``user_id``, or None if there is none."""
 
     async def anonymize(self, user_id: bytes, after: bytes, limit: int) -> bytes | None:
-        """Replace the user's name in up to ``limit`` history rows with ids above ``after``, oldest first.
+        """Replace the user's name by DELETED_NAME in the ``limit`` oldest history rows with ids above ``after``.
 
-        The new name is DELETED_NAME. Return the id of the last changed row, or None if there were no rows.
-        Events of these rows that are published later do not contain the user's name.
+        Return the id of the last changed row, or None if there were no rows.
         """
 
     async def erase_totals(self, user_id: bytes, limit: int) -> int:
@@ -33,7 +32,4 @@ class DeletedAccountStore(Protocol):
         """Remove an account from the list."""
 
     async def release_names(self, now_ms: int, limit: int) -> int:
-        """Delete up to ``limit`` names whose reservation has ended; return how many.
-
-        Names of accounts whose history was kept are not deleted.
-        """
+        """Delete up to ``limit`` names of accounts without history whose reservation has ended; return how many."""

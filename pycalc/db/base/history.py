@@ -1,4 +1,4 @@
-"""The interface of the history store."""
+"""The interfaces of the history, and of the idempotency keys that are recorded with it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pycalc.models.idempotency import KeyRow
 class HistoryFilter(NamedTuple):
     """A filter of history rows; a field that is None does not filter.
 
-    The times ``since_ms`` and ``until_ms``, in milliseconds since the epoch, are exact. The ids ``since`` and ``until``
-    let the database use an index. The range of the ids is wider than that of the times, because an id may be some
-    seconds ahead of the clock.
+    The times, in milliseconds since the epoch, are exact. The ids let the database use an index. Their range is wider,
+    because an id may be some seconds ahead of the clock.
     """
 
     user_ids: tuple[bytes, ...] | None = None
     operation: str | None = None
-    since: bytes | None = None  # inclusive
-    until: bytes | None = None  # exclusive
+    above: bytes | None = None  # this id and ``until`` are excluded
+    until: bytes | None = None
     since_ms: int | None = None  # inclusive
     until_ms: int | None = None  # exclusive
 
@@ -38,12 +37,8 @@ class HistoryStore(Protocol):
     async def append(self, rows: Sequence[HistoryRow], keys: Sequence[KeyRow] = ()) -> None:
         """Record calculations with their outbox rows and idempotency keys, all or none, in one transaction.
 
-        Raises KeysTaken if some of ``keys`` belong to requests that are recorded already. Raises RowsRejected if the
-        database rejects a row because of its values.
+        Raises KeysTaken if some of ``keys`` are recorded, and RowsRejected if the database rejects a row's values.
         """
-
-    def reason_of_delay(self) -> str:
-        """Return why a running ``append`` takes long: a sentence without its full stop."""
 
     async def probe(self) -> None:
         """Check that the database can write: change a row that holds no data, and return once this is durable."""
@@ -76,3 +71,13 @@ class HistoryStore(Protocol):
 
     async def sizes(self, user_id: bytes, before: bytes | None, limit: int) -> list[RowSize]:
         """Return the sizes of up to ``limit`` of a user's rows, newest first, with ids below ``before`` unless None."""
+
+
+class IdempotencyStore(Protocol):
+    """The recorded requests that had an idempotency key. ``HistoryStore.append`` adds them."""
+
+    async def find(self, identity: bytes) -> KeyRow | None:
+        """Return the request with this id, a digest of the user's id and the client's key, or None if there is none."""
+
+    async def forget(self, before_ms: int, limit: int) -> int:
+        """Delete up to ``limit`` requests older than ``before_ms``, since the epoch, oldest first; return how many."""

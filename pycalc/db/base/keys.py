@@ -27,10 +27,9 @@ class KeyStore(Protocol):
     """The store of API keys. ``key_hash`` is the SHA-256 of a key's secret text."""
 
     async def add(self, key: StoredKey, key_hash: bytes, limit: int, session_id: bytes | None = None) -> None:
-        """Add a key.
+        """Add a key. Raises Conflict if the user has ``limit`` keys already.
 
-        Raises Conflict if the user has ``limit`` keys already. Raises InvalidToken if the user was deleted or disabled,
-        or if ``session_id`` is not the id of a session of the user.
+        Raises InvalidToken if the user was deleted or disabled, or if ``session_id`` is not a session of the user.
         """
 
     async def of_user(self, user_id: bytes) -> list[StoredKey]:

@@ -1,11 +1,10 @@
-"""The interface of the outbox: the events that are recorded but not yet published."""
+"""The interfaces of the outbox, with the events to be published, and of the dead letters, which could not be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from pycalc.db.base.dead_letters import DeadLetter
 from pycalc.models.history import HistoryRow
 
 
@@ -14,6 +13,18 @@ class OutboxRow(NamedTuple):
 
     seq: int
     row: HistoryRow
+
+
+class DeadLetter(NamedTuple):
+    """An event that could not be delivered or read, or a message that is no event of this service."""
+
+    number: int  # assigned by the database
+    stage: str  # where the event failed: "relay" or "consumer"
+    event_id: bytes | None  # None for a message that is not an event of this service
+    origin: str  # the position in the stream, or "outbox" for the relay's
+    reason: str
+    payload: bytes
+    created_ms: int  # since the epoch
 
 
 class OutboxStore(Protocol):
@@ -40,13 +51,28 @@ class OutboxStore(Protocol):
     async def backlog(self) -> int:
         """Return the number of unpublished events."""
 
-
-class RefillableOutbox(Protocol):
-    """An outbox to which lost events can be added again."""
-
     async def refill(self, after: bytes, limit: int) -> tuple[int, bytes | None]:
         """Add the lost events of up to ``limit`` of the oldest calculations with ids above ``after``.
 
         An event is lost if it is neither in the outbox, nor counted in the usage totals, nor a dead letter. Return the
         number of added events, and the last examined id, or None if there was no calculation to examine.
         """
+
+
+class DeadLetterStore(Protocol):
+    """The store of dead letters, which stay until an admin requeues or discards them."""
+
+    async def put(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Add dead letters. Their numbers are ignored, because the database assigns new ones."""
+
+    async def page(self, after: int, limit: int) -> list[DeadLetter]:
+        """Return up to ``limit`` dead letters with numbers above ``after``, in ascending order."""
+
+    async def requeue(self, number: int) -> bool:
+        """Move a dead letter's event back into the outbox. Return False if it or its history row does not exist."""
+
+    async def discard(self, number: int) -> bool:
+        """Delete a dead letter; return whether it existed."""
+
+    async def size(self) -> int:
+        """Return the number of dead letters."""

@@ -32,10 +32,7 @@ class QuotaStore(Protocol):
         """Store amounts, each in place of an earlier one with its id. A smaller amount never replaces a larger one."""
 
     async def totals(self, user_ids: Sequence[bytes], now: int, but: Sequence[bytes]) -> list[QuotaTotal]:
-        """Return the totals of these users and API keys, without the amounts whose ids are in ``but``.
-
-        Only windows that end after ``now``, in seconds since the epoch, are included.
-        """
+        """Return the totals in windows that end after ``now``, seconds since the epoch, without the amounts ``but``."""
 
     async def forget(self, now: int, limit: int) -> int:
         """Delete up to ``limit`` amounts whose windows ended by ``now``; return how many were deleted."""

@@ -37,8 +37,7 @@ class TotpStore(Protocol):
     async def use_step(self, user_id: bytes, step: int, before: bytes, after: bytes) -> bool:
         """Record that the code of a time step was used, and replace the encrypted secret ``before`` by ``after``.
 
-        Return False and change nothing if a code of this or a later step was used already, if the stored secret is not
-        ``before``, or if the second factor is not confirmed.
+        Return False and change nothing if this or a later step was used, or no confirmed second factor has ``before``.
         """
 
     async def use_recovery(self, user_id: bytes, code_hash: bytes) -> bool:

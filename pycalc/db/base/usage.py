@@ -20,16 +20,10 @@ class UsageStore(Protocol):
     """The usage totals by user, day and operation."""
 
     async def count(self, uses: Sequence[Use]) -> int:
-        """Add calculations to the totals, except those that were counted before. Return how many were added.
-
-        Raises Conflict and adds nothing if another process counts some of them at the same time. The caller may retry.
-        """
+        """Add one or more calculations to the totals, except those counted before. Return how many were added."""
 
     async def forget(self, before: bytes, limit: int) -> int:
-        """Delete the ids of counted events that are below ``before``, at most ``limit``. Return how many were deleted.
-
-        An event whose id was deleted would be counted a second time if it were delivered again.
-        """
+        """Delete up to ``limit`` ids of counted events below ``before``, which could count again; return how many."""
 
     async def totals(self, selection: UsageFilter, limit: int) -> list[Total]:
         """Return up to ``limit`` totals by day and operation, summed over the selected users, newest day first."""

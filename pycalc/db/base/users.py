@@ -1,11 +1,11 @@
-"""The interface of the account store."""
+"""The interfaces of the account store."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
 from pycalc.models.audit import AuditEntry
-from pycalc.models.auth import DeletedHistory, Role, User
+from pycalc.models.auth import DeletedHistory, ListedUser, Role, User, UserOrder
 from pycalc.models.limits import OwnLimits
 
 
@@ -23,6 +23,25 @@ class Deletion(NamedTuple):
     now_ms: int
     reserved_until_ms: int  # until then nobody can register the name
     password_hash: str | None = None  # the hash that the account must have; None means any
+
+
+class UserSelection(NamedTuple):
+    """A filter and an order of accounts."""
+
+    # Of the username or the email address, in any letter case; None selects all. The address of an account from the
+    # identity provider is not searched, because such addresses have no index.
+    prefix: str | None = None
+    order: UserOrder = UserOrder.USERNAME
+    descending: bool = False
+    # The last account of the previous page: its value in the order, and its id. None selects the first page.
+    after: tuple[str | int, bytes] | None = None
+
+
+class UserListStore(Protocol):
+    """The accounts with their activity, which can be searched and sorted."""
+
+    async def page(self, selection: UserSelection, limit: int, day: int) -> list[ListedUser]:
+        """Return up to ``limit`` of the selected accounts, with their usage on ``day``, in days since 1970-01-01."""
 
 
 class UserStore(Protocol):
@@ -60,10 +79,7 @@ class UserStore(Protocol):
         """Return the account with this id, or None if there is none."""
 
     async def id_of(self, username: str) -> bytes | None:
-        """Return the id of the account with this name.
-
-        If there is none, return the id of the last deleted account with this name whose history was kept, or None.
-        """
+        """Return the id of the account with this name, or of the last deleted one whose history was kept, or None."""
 
     async def change(
         self,
@@ -108,7 +124,7 @@ class UserStore(Protocol):
         """Return the hash of the valid bootstrap token, or None if there is none."""
 
     async def offer_bootstrap(self, token_hash: bytes, *, replace: bool = True) -> bool:
-        """Make a bootstrap token valid unless there is an enabled admin. Return whether this token is valid now.
+        """Make a bootstrap token valid, unless there is an enabled admin or, without ``replace``, an earlier token.
 
-        With ``replace=False``, a token that exists already remains valid instead.
+        Return whether this token is valid now.
         """

@@ -19,35 +19,24 @@ def current(connection: Connection) -> str | None:
     Without a revision, an SQLite file must have no table. A PostgreSQL database's default schema must have no table
     whose name pycalc needs; other tables there may be those of an extension.
     """
-    revision = _revision(connection)
-    if revision is None:
-        inspector = inspect(connection)
-        schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
-        names = set(inspector.get_table_names(schema)) - {"alembic_version"}
-        if connection.dialect.name != "sqlite":
-            names = (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
-        revision = _revision(connection)  # a first migration may have been committed between the two queries
-        if revision is None and names:
-            raise foreign(f"it has a table {min(names)!r}")
-    if revision is not None and not (re.fullmatch(r"\d{4}", revision) and inspect(connection).has_table("history")):
-        raise foreign(f"its tables are of revision {revision!r}")
-    return revision
-
-
-def _revision(connection: Connection) -> str | None:
-    """Return the revision in Alembic's table, or None without one."""
+    inspector = inspect(connection)
+    schema = inspector.default_schema_name  # without it, PostgreSQL lists the tables of the whole search path
+    # The names are read before the revision, because a first migration may be committed meanwhile.
+    names = set(inspector.get_table_names(schema)) - {"alembic_version"}
+    if connection.dialect.name != "sqlite":
+        names = (names | set(inspector.get_view_names(schema))) & metadata.tables.keys()
+    revision: str | None = None
     # On the whole search path, as queries do: a role may have got a schema of its own after the first migration.
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if inspector.has_table("alembic_version"):
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    reason = f"it has a table {min(names)!r}" if revision is None and names else ""
+    if revision is not None and not (re.fullmatch(r"\d{4}", revision) and inspector.has_table("history")):
+        reason = f"its tables are of revision {revision!r}"
+    if reason:
+        raise StoreUnavailable(
+            f"The database belongs to another program: {reason}. Set PYCALC_DATABASE_URL to one that only pycalc uses."
+        )
     return revision
-
-
-def foreign(reason: str) -> StoreUnavailable:
-    """Return the error for another program's database; ``reason`` says how it is recognised."""
-    return StoreUnavailable(
-        f"The database belongs to another program: {reason}. Set PYCALC_DATABASE_URL to one that only pycalc uses."
-    )
 
 
 def require_current(revision: str | None) -> None:
@@ -60,10 +49,7 @@ def require_current(revision: str | None) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Migrate to the newest revision within the caller's transaction. A newer database stays unchanged.
-
-    Raises StoreUnavailable for another program's database, as ``current`` does.
-    """
+    """Migrate in the caller's transaction, unless the database is as new; raises StoreUnavailable like ``current``."""
     revision = current(connection)
     if (revision or "") >= HEAD:
         return  # importing Alembic takes longer than the rest of a start

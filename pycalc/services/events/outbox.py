@@ -9,7 +9,7 @@ from time import time, time_ns
 
 from structlog import get_logger
 
-from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore, RefillableOutbox
+from pycalc.db.base import DeadLetter, OutboxRow, OutboxStore
 from pycalc.errors import EventsRefused, StoreUnavailable
 from pycalc.models.events import event_of
 from pycalc.models.ids import first_id_of_ms, now_ms, unix_ms_of_id
@@ -117,7 +117,7 @@ class OutboxGauges:
         self._gauge.set(max(self._backlog, len(oldest)))
 
 
-async def republish(outbox: RefillableOutbox) -> AsyncIterator[int]:
+async def republish(outbox: OutboxStore) -> AsyncIterator[int]:
     """Put the lost events of the last 13 days back into the outbox. Yield their number after each transaction.
 
     An event is lost if it is neither in the outbox, nor counted, nor a dead letter. An event that was published a

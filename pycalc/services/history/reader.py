@@ -29,7 +29,7 @@ async def filter_of(selection: HistorySelection, caller: Principal, users: UserS
     return HistoryFilter(
         user_ids=await visible_user_ids(users, caller, selection.user),
         operation=selection.operation,
-        since=None if since_ms is None else first_id_of_ms(since_ms),
+        above=None if since_ms is None else first_id_of_ms(since_ms),
         until=None if until_ms is None else first_id_of_ms(until_ms + AHEAD_MS),
         since_ms=since_ms,
         until_ms=until_ms,

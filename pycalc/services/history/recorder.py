@@ -206,7 +206,7 @@ class Recorder:
             self._refuse(aged, self._late(), "aged")
         if slow := [entry for entry in self._committing if entry.arrived < oldest]:
             unknown = OutcomeUnknown(
-                f"{self.history.reason_of_delay()}: it is not known whether the calculation is recorded. "
+                "The database has not confirmed the commit: it is not known whether the calculation is recorded. "
                 "Check the history before you repeat it."
             )
             self._refuse(slow, unknown, "unknown")
@@ -257,7 +257,7 @@ class Recorder:
 
     def _late(self) -> StoreUnavailable:
         """Return the error for rows that are refused because the running commit takes too long."""
-        return StoreUnavailable(f"{self.history.reason_of_delay()}; retry in 1 s.")
+        return StoreUnavailable("The database does not answer in time; retry in 1 s.")
 
     def _fail(self) -> None:
         """Let ``ping`` raise StoreUnavailable until a probe or a commit succeeds, and start the probes."""

@@ -59,9 +59,6 @@ class FairDatabase:
     async def insert(self, table: Table, rows: Rows, also: tuple[Table, Rows] | None = None) -> None:
         await self._database.insert(table, rows, also)
 
-    def reason_of_delay(self) -> str:
-        return self._database.reason_of_delay()
-
     def queue_lengths(self) -> Mapping[str, int]:
         return self._database.queue_lengths()
 

@@ -6,12 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import asyncpg
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pycalc.db import migrate_database, open_database
@@ -159,10 +159,8 @@ async def test_a_commit_whose_answer_is_lost_is_stored_once(own_server: Postgres
         await database.aclose()
 
 
-async def test_a_commit_that_a_shutdown_cuts_off_says_that_the_connection_is_lost(
-    own_server: Postgres, url: str, database: Database
-) -> None:
-    """If the server stops during an append, the caller learns that the connection is lost and the outcome unknown."""
+async def test_a_commit_that_a_shutdown_cuts_off_is_unknown(own_server: Postgres, url: str, database: Database) -> None:
+    """If the server stops during an append, the caller learns that it is not known what was stored."""
     history = SqlHistoryStore(database)
     recorder = Recorder(history, Metrics(), lambda _: None)
     engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
@@ -180,11 +178,11 @@ async def test_a_commit_that_a_shutdown_cuts_off_says_that_the_connection_is_los
         await other.invalidate()  # the server has closed it
     await engine.dispose()
     await recorder.aclose()
-    lost = "The connection to the database is lost: it is not known whether the"
+    unknown = "The database has not confirmed the"
     assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown, OutcomeUnknown]
     assert [str(outcome).partition(". ")[0] for outcome in outcomes] == [
-        f"{lost} calculation is recorded",
-        f"{lost} change was stored",
+        f"{unknown} commit: it is not known whether the calculation is recorded",
+        f"{unknown} change: it is not known whether the change was stored",
     ]
 
 
@@ -193,7 +191,7 @@ async def test_a_write_whose_answer_to_the_commit_is_lost_is_unknown(own_server:
     async with proxy(own_server.port) as between:
         database = await open_database(url.replace(str(own_server.port), str(between.port)))
         between.swallow_answers_to = b"COMMIT"
-        with pytest.raises(OutcomeUnknown, match="The connection to the database is lost: it is not known whether"):
+        with pytest.raises(OutcomeUnknown, match="it is not known whether the change was stored"):
             await SqlHistoryStore(database).probe()
         assert between.swallowed == 1
         await database.aclose()
@@ -346,16 +344,50 @@ async def test_a_read_only_database_fails_the_ping(own_server: Postgres, url: st
     assert len(await history.page(ALL, None, 10)) == 5
 
 
-async def test_a_refused_append_does_not_wait_for_a_server_that_hangs(own_server: Postgres, url: str) -> None:
+READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"  # as a former primary, which is a standby now
+
+
+async def test_a_refused_write_replaces_the_older_connections(database: PostgresDatabase) -> None:
+    """If a connection refuses a write as read-only, the next writes use new connections, which may find the primary."""
+
+    async def connections() -> set[int]:
+        together = text("SELECT pg_backend_pid() FROM pg_sleep(0.1)")
+        writes = (database.write(lambda connection: connection.scalar(together)) for _ in range(3))
+        return set(await asyncio.gather(*writes))
+
+    before = await connections()
+    await database.write(lambda connection: connection.exec_driver_sql(READ_ONLY))
+    with pytest.raises(StoreReadOnly):
+        await SqlHistoryStore(database).probe()
+    assert len(before) == 3
+    assert before.isdisjoint(await connections())
+
+
+async def test_a_refused_write_does_not_wait_for_a_server_that_hangs(
+    own_server: Postgres, database: PostgresDatabase
+) -> None:
+    """If a server refuses a write as read-only and then hangs, the caller learns that nothing was stored."""
+    await database.write(lambda connection: connection.exec_driver_sql(READ_ONLY))
+    with ExitStack() as hung:
+        engine = database._queues["write"].engine.sync_engine
+        event.listen(engine, "handle_error", lambda _: hung.enter_context(hanging(own_server)), insert=True)
+        async with asyncio.timeout(SECONDS):
+            with pytest.raises(StoreReadOnly):
+                await SqlHistoryStore(database).probe()
+            await database.aclose()
+
+
+async def test_a_refused_append_does_not_wait_for_a_server_that_hangs(
+    own_server: Postgres, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If a server refuses an append as read-only and then hangs, the caller learns that nothing was stored."""
-
-    class Refusing(PostgresDatabase):
-        async def _execute(self, *_: object) -> None:
-            raise asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction")
-
-    database = await Refusing.open(url)
     history = SqlHistoryStore(database)
-    await asyncio.gather(*(history.probe() for _ in range(3)))  # these connections are replaced after the refusal
+    await history.append([history_row()])
+
+    async def refuse(*_: object, **_options: object) -> None:
+        raise asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction")
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", refuse)
     with hanging(own_server):
         async with asyncio.timeout(SECONDS):
             with pytest.raises(StoreReadOnly):

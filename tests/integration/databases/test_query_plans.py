@@ -74,9 +74,6 @@ class ExplainedDatabase:
             self.plans.append("\n".join(" ".join(map(str, row)) for row in plan))
         return done
 
-    def reason_of_delay(self) -> str:
-        return self._database.reason_of_delay()
-
     def queue_lengths(self) -> Mapping[str, int]:
         return self._database.queue_lengths()
 

@@ -14,10 +14,9 @@ import pytest
 
 from pycalc.db import migrate_database, open_database
 from pycalc.db.base import DeadLetter, Instance
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
 from pycalc.db.instances import SqlInstanceStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.roles import api_role, consumer_role
 from pycalc.db.tables import metadata
 from pycalc.db.usage import SqlUsageStore

@@ -13,9 +13,8 @@ import httpx
 
 from pycalc.db import open_database
 from pycalc.db.base import DeadLetter
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.models.ids import text_of_id
 from tests.harness.accounts import new_admin
 from tests.harness.metrics import metric

@@ -14,9 +14,8 @@ import pytest
 
 from pycalc.db import open_database
 from pycalc.db.base import Database, UsageFilter
-from pycalc.db.dead_letters import SqlDeadLetterStore
 from pycalc.db.history import SqlHistoryStore
-from pycalc.db.outbox import SqlOutboxStore
+from pycalc.db.outbox import SqlDeadLetterStore, SqlOutboxStore
 from pycalc.db.usage import SqlUsageStore
 from pycalc.observability.metrics import Metrics
 from pycalc.services.events.relay import Relay

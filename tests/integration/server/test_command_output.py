@@ -14,7 +14,7 @@ import pytest
 
 from pycalc.db import open_database
 from pycalc.db.base import DeadLetter
-from pycalc.db.dead_letters import SqlDeadLetterStore
+from pycalc.db.outbox import SqlDeadLetterStore
 from tests.harness.servers import free_port
 
 # So many dead letters that their list exceeds the buffer of a pipe or file.

@@ -30,33 +30,28 @@ def upgrade() -> None:
     """Create the first tables, and the trigger that adds each history row to the outbox."""
     op.create_table(
         "users",
-        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("id", sa.LargeBinary(16), primary_key=True),
         sa.Column("username", sa.String(32), nullable=False),
-        sa.Column("username_key", _key(32), nullable=False),
+        sa.Column("username_key", _key(32), nullable=False, unique=True),
         sa.Column("email", sa.String(254), nullable=False),
-        sa.Column("email_key", _key(254), nullable=False),
+        sa.Column("email_key", _key(254), nullable=False, unique=True),
         sa.Column("password_hash", sa.String(200), nullable=False),
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_users"),
-        sa.UniqueConstraint("username_key", name="uq_users_username_key"),
-        sa.UniqueConstraint("email_key", name="uq_users_email_key"),
     )
     op.create_table(
         "retired_names",
-        sa.Column("username_key", _key(32), nullable=False),
-        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
-        sa.PrimaryKeyConstraint("username_key", "user_id", name="pk_retired_names"),
+        sa.Column("username_key", _key(32), primary_key=True),
+        sa.Column("user_id", sa.LargeBinary(16), primary_key=True),
     )
     op.create_table(
         "bootstrap",
-        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Integer(), autoincrement=False, primary_key=True),
         sa.Column("token_hash", sa.LargeBinary(32), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_bootstrap"),
     )
     op.create_table(
         "history",
-        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("id", sa.LargeBinary(16), primary_key=True),
         sa.Column("user_id", sa.LargeBinary(16), nullable=False),
         sa.Column("username", sa.String(32), nullable=False),
         sa.Column("operation", sa.String(32), nullable=False),
@@ -69,7 +64,6 @@ def upgrade() -> None:
         sa.Column("sha256", sa.LargeBinary(32)),
         sa.Column("cached", sa.Boolean(), nullable=False),
         sa.Column("elapsed_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_history"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_history_user_id_id", "history", ["user_id", "id"])
@@ -77,9 +71,8 @@ def upgrade() -> None:
     op.create_index("ix_history_operation_id", "history", ["operation", "id"])
     op.create_table(
         "outbox",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, primary_key=True),
         sa.Column("history_id", sa.LargeBinary(16), nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_outbox"),
     )
     for statement in _TRIGGER[op.get_bind().dialect.name]:
         op.execute(statement)

@@ -11,32 +11,28 @@ def upgrade() -> None:
     """Create the tables of usage totals, counted events and dead letters; earlier events are not counted."""
     op.create_table(
         "usage",
-        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
-        sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("operation", sa.String(32), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), primary_key=True),
+        sa.Column("day", sa.Integer(), autoincrement=False, primary_key=True, index=True),
+        sa.Column("operation", sa.String(32), primary_key=True),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.Column("cached", sa.BigInteger(), nullable=False),
         sa.Column("digits_high", sa.BigInteger(), nullable=False),
         sa.Column("digits_low", sa.BigInteger(), nullable=False),
         sa.Column("compute_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", "day", "operation", name="pk_usage"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_usage_day", "usage", ["day"])
     op.create_table(
         "consumed",
-        sa.Column("event_id", sa.LargeBinary(16), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name="pk_consumed"),
+        sa.Column("event_id", sa.LargeBinary(16), primary_key=True),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "dead_letters",
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, primary_key=True),
         sa.Column("stage", sa.String(16), nullable=False),
         sa.Column("event_id", sa.LargeBinary(16)),
         sa.Column("origin", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("number", name="pk_dead_letters"),
     )

@@ -11,12 +11,10 @@ def upgrade() -> None:
     """Create the table of the amounts of quotas that users have used. Earlier calculations are not counted."""
     op.create_table(
         "quota_uses",
-        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("id", sa.LargeBinary(16), primary_key=True),
         sa.Column("user_id", sa.LargeBinary(16), nullable=False),
         sa.Column("quota", sa.String(16), nullable=False),
-        sa.Column("ends", sa.BigInteger(), nullable=False),
+        sa.Column("ends", sa.BigInteger(), nullable=False, index=True),
         sa.Column("used", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_quota_uses"),
     )
     op.create_index("ix_quota_uses_user_id_ends", "quota_uses", ["user_id", "ends"])
-    op.create_index("ix_quota_uses_ends", "quota_uses", ["ends"])

@@ -10,10 +10,7 @@ _BEFORE = "calculate history:read usage:read events:read account:read"
 
 
 def upgrade() -> None:
-    """Add columns for scopes, limits and the last address to ``api_keys``.
-
-    Existing keys, and keys that older releases create, keep all their rights.
-    """
+    """Add columns to ``api_keys``. Existing keys, and keys that older releases create, keep all their rights."""
     op.add_column("api_keys", sa.Column("used_from", sa.String(64)))
     op.add_column("api_keys", sa.Column("scopes", sa.String(200), nullable=False, server_default=_BEFORE))
     op.add_column("api_keys", sa.Column("allow_query", sa.Boolean(), nullable=False, server_default=sa.false()))

@@ -8,25 +8,19 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add columns to ``sessions`` and ``retired_names``; create the tables of deleted accounts and password resets.
-
-    The names of accounts deleted before this revision are not reserved.
-    """
+    """Add the columns and tables. The names of accounts deleted before this revision are not reserved."""
     op.add_column("sessions", sa.Column("address", sa.String(45)))
     op.add_column("sessions", sa.Column("client", sa.String(100)))
     op.add_column("retired_names", sa.Column("reserved_until_ms", sa.BigInteger()))
     op.create_table(
         "deleted_accounts",
-        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), primary_key=True),
         sa.Column("erase", sa.Boolean(), nullable=False),
         sa.Column("deleted_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", name="pk_deleted_accounts"),
     )
     op.create_table(
         "password_resets",
-        sa.Column("user_id", sa.LargeBinary(16), nullable=False),
-        sa.Column("token_hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("user_id", sa.LargeBinary(16), primary_key=True),
+        sa.Column("token_hash", sa.LargeBinary(32), nullable=False, unique=True),
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("user_id", name="pk_password_resets"),
-        sa.UniqueConstraint("token_hash", name="uq_password_resets_token_hash"),
     )

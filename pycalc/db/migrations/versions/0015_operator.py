@@ -21,16 +21,13 @@ _APPEND_ONLY = {
 
 
 def upgrade() -> None:
-    """Add ``users.signed_in_ms``, and create the tables of the audit log and the running processes.
-
-    A trigger prevents changes of audit entries. Sign-ins before this revision are unknown.
-    """
+    """Add the columns, indexes, tables and trigger. Sign-ins before this revision are unknown."""
     op.add_column("users", sa.Column("signed_in_ms", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
     op.create_index("ix_users_created_ms_id", "users", ["created_ms", "id"])
     op.create_index("ix_users_signed_in_ms_id", "users", ["signed_in_ms", "id"])
     op.create_table(
         "audit",
-        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("id", sa.LargeBinary(16), primary_key=True),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("action", sa.String(64), nullable=False),
         sa.Column("actor", sa.String(254)),
@@ -40,20 +37,18 @@ def upgrade() -> None:
         sa.Column("details", sa.Text(), nullable=False),
         sa.Column("actor_key", sa.String(254)),
         sa.Column("subject_key", sa.String(254)),
-        sa.PrimaryKeyConstraint("id", name="pk_audit"),
     )
     op.create_index("ix_audit_action_id", "audit", ["action", "id"])
     op.create_index("ix_audit_actor_key_id", "audit", ["actor_key", "id"])
     op.create_index("ix_audit_subject_key_id", "audit", ["subject_key", "id"])
     op.create_table(
         "instances",
-        sa.Column("id", sa.LargeBinary(16), nullable=False),
+        sa.Column("id", sa.LargeBinary(16), primary_key=True),
         sa.Column("command", sa.String(16), nullable=False),
         sa.Column("version", sa.String(32), nullable=False),
         sa.Column("started_ms", sa.BigInteger(), nullable=False),
         sa.Column("seen_ms", sa.BigInteger(), nullable=False),
         sa.Column("figures", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_instances"),
     )
     for statement in _APPEND_ONLY[op.get_bind().dialect.name]:
         op.execute(statement)

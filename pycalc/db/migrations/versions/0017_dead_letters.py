@@ -7,11 +7,7 @@ down_revision = "0016"
 
 
 def upgrade() -> None:
-    """Create an index of dead letters by event.
-
-    In SQLite, also copy the table to one that never reuses the number of a deleted row (AUTOINCREMENT). PostgreSQL's
-    sequence never reuses numbers anyway.
-    """
+    """Create the index. In SQLite, first copy the table to one that never reuses a number, as PostgreSQL never does."""
     if op.get_bind().dialect.name == "sqlite":
         with op.batch_alter_table("dead_letters", recreate="always", table_kwargs={"sqlite_autoincrement": True}):
             pass
