@@ -29,6 +29,7 @@ from pycalc.services.accounts.accounts import AccountPolicy, Accounts
 from pycalc.services.accounts.api_keys import ApiKeys, KeyUseWriter
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
+from pycalc.services.accounts.authorization import LimitPolicy
 from pycalc.services.accounts.bootstrap import (
     KEY_FILE,
     PASSWORD_KEY_FILE,
@@ -36,7 +37,6 @@ from pycalc.services.accounts.bootstrap import (
     forget_bootstrap_token,
     offer_bootstrap_token,
 )
-from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.oidc.id_tokens import Requirement
 from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
 from pycalc.services.accounts.oidc.sign_in import ClaimRules, ProviderSignIn

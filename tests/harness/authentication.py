@@ -15,7 +15,7 @@ from pycalc.services.accounts.accounts import AccountPolicy, Accounts, AdminRegi
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
-from pycalc.services.accounts.limit_policy import LimitPolicy
+from pycalc.services.accounts.authorization import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.token_cache import TokenCache

@@ -1,14 +1,27 @@
-"""Permissions: checks of a caller's rights, and of whose records a caller may see."""
+"""Permissions: a caller's rights and limits, and whose records a caller may see."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from pycalc.db.base import UserStore
 from pycalc.errors import Forbidden, InvalidToken, MissingScope
 from pycalc.models.auth import LONGEST_USERNAME, Principal, Role, User
 from pycalc.models.ids import id_of_text, text_of_id
+from pycalc.models.limits import DEFAULTS, OwnLimits, UserLimits
 from pycalc.models.scopes import SESSION
+
+
+class LimitPolicy:
+    """The limits of accounts: an account's own limit comes first, then that of its role, then the default (ADR 28)."""
+
+    def __init__(self, defaults: UserLimits, roles: Mapping[Role, OwnLimits]) -> None:
+        self._of_role = {role: roles.get(role, DEFAULTS).in_place_of(defaults) for role in Role}
+
+    def of(self, user: User) -> UserLimits:
+        """Return the limits that apply to a user."""
+        return user.limits.in_place_of(self._of_role[user.role])
 
 
 def require_right(caller: Principal, right: str) -> None:
