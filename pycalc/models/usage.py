@@ -57,9 +57,7 @@ class QuotaState(NamedTuple):
 class QuotaItem(TypedDict):
     """One of the caller's quotas."""
 
-    name: Annotated[
-        str, Field(description="`compute`: seconds of computing; `digits`: bytes of results; `key-...`: of the API key")
-    ]
+    name: Annotated[str, Field(description="`compute`: seconds; `digits`: bytes of results; `key-...`: of the API key")]
     limit: float
     used: Annotated[float, Field(description="since the present window began")]
     remaining: float
