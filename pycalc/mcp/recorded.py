@@ -25,9 +25,8 @@ from pycalc.mcp.backend import (
     part_of,
     require_within,
 )
-from pycalc.models.auth import Principal
+from pycalc.models.auth import KeyScope, Principal
 from pycalc.models.results import Result
-from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.history import ROW_BYTES, HistoryQuery
 from pycalc.routers.http.calculations import plan_of, spend

@@ -14,8 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.errors import Forbidden, NotFound, Unauthorized
 from pycalc.mcp.endpoint import BACKEND, McpEndpoint
 from pycalc.mcp.recorded import AnswerMemory, RecordedBackend
-from pycalc.models.auth import Principal
-from pycalc.models.scopes import KeyScope
+from pycalc.models.auth import KeyScope, Principal
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import max_body, while_connected
 from pycalc.routers.http.deps import AnyCallerDep, resources_of

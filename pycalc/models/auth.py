@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +13,6 @@ from pydantic import BaseModel, EmailStr, Field, StrictBool, ValidationInfo, fie
 from pycalc.models.formats import NextCursor, Timestamp, Uuid, expected, request_config
 from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
 from pycalc.models.math import Number
-from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
 NO_PASSWORD = "!"  # noqa: S105  # stored instead of a hash; no password has this hash
@@ -38,6 +38,30 @@ class UserOrder(StrEnum):
     USERNAME = "username"
     CREATED_AT = "created_at"
     LAST_SIGN_IN_AT = "last_sign_in_at"
+
+
+class KeyScope(StrEnum):
+    """A right of an API key. The account's role decides whose records the right covers."""
+
+    CALCULATE = "calculate"
+    HISTORY_READ = "history:read"
+    USAGE_READ = "usage:read"
+    EVENTS_READ = "events:read"
+    ACCOUNT_READ = "account:read"
+    ADMIN_READ = "admin:read"
+
+
+SESSION = "session"  # the right of sessions alone: to change passwords, keys, sessions and accounts
+SESSION_RIGHTS = frozenset({*KeyScope, SESSION})
+
+
+def scopes_text(scopes: Iterable[KeyScope]) -> str:
+    """Return the stored text of scopes, such as ``calculate history:read``, in the order of their definition."""
+    wanted = set(scopes)
+    return " ".join(scope for scope in KeyScope if scope in wanted)
+
+
+DEFAULT_SCOPES = scopes_text(set(KeyScope) - {KeyScope.ADMIN_READ})
 
 
 @dataclass(frozen=True, slots=True)

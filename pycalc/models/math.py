@@ -48,7 +48,7 @@ Operand = TypeAliasType(
 )
 
 
-class _Answer(TypedDict):
+class _CommonMembers(TypedDict):
     id: Annotated[Uuid, Field(description="UUIDv7 (RFC 9562); also the id of its event")]
     operation: str
     input: Annotated[dict[str, Number], Field(description=f"operands in canonical form; {SHORTENED.format(20_000)}")]
@@ -57,7 +57,7 @@ class _Answer(TypedDict):
     elapsed_ms: Annotated[float, Field(description=ELAPSED)]
 
 
-class Calculation(_Answer):
+class Calculation(_CommonMembers):
     """One calculation and its result."""
 
     result: Annotated[
@@ -70,21 +70,7 @@ class Calculation(_Answer):
     digits: Annotated[int, Field(description="number of digits in the result; 0 if it is no number")]
 
 
-_SUMMARY: dict[str, Any] = {
-    "id": "01a22906-89c8-7645-876f-c70985c56e80",
-    "operation": "fibonacci",
-    "input": {"n": "1000000000000000000", "view": "summary"},
-    "leading": "26289788186792204674",
-    "trailing": "41183788299560546875",
-    "digits": "208987640249978734",
-    "exact": True,
-    "cached": False,
-    "elapsed_ms": 0.411,
-}
-
-
-@with_config(json_schema_extra={"example": _SUMMARY})
-class Summary(_Answer):
+class Summary(_CommonMembers):
     """The number of digits of a result, and its first and last digits. Only rounded results are computed in full."""
 
     leading: Annotated[Ends, Field(description="the first 20 digits")]

@@ -26,7 +26,7 @@ from pycalc.resources.backends import Backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import AccountPolicy, Accounts
-from pycalc.services.accounts.api_keys import ApiKeys, KeyUseWriter
+from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
 from pycalc.services.accounts.authorization import LimitPolicy
@@ -39,7 +39,7 @@ from pycalc.services.accounts.bootstrap import (
 )
 from pycalc.services.accounts.oidc.id_tokens import Requirement
 from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
-from pycalc.services.accounts.oidc.sign_in import ClaimRules, ProviderSignIn
+from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
 from pycalc.services.accounts.password_resets import PasswordResets
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
@@ -94,10 +94,10 @@ async def open_account_services(
     if shared is not None:
         shared.revocations.listen(watcher.poll_now)
     keys = ApiKeys(SqlKeyStore(database, backends.unshared), token_cache, ids, metrics, audit)
-    stack.closing(KeyUseWriter(keys.uses))
+    stack.closing(keys.uses).start()
     sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit)
-    cipher = SecretCipher(_password_keys(settings))
-    totp = Totp(SqlTotpStore(database), users, passwords, cipher, token_cache, audit)
+    accounts = Accounts(users, keys, passwords, token_cache, ids, audit, _policy(settings, on_deleted))
+    totp = Totp(SqlTotpStore(database), accounts, SecretCipher(_password_keys(settings)), token_cache, audit)
     authenticator = Authenticator(
         users,
         sessions,
@@ -115,11 +115,10 @@ async def open_account_services(
         secret = settings.oidc_client_secret.get_secret_value()
         client = ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
         provider = stack.closing(Provider(client, metrics))
-        claims = ClaimRules(_requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim))
-        provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
+        admin, factor = _requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim)
+        provider_sign_in = ProviderSignIn(provider, admin, factor, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    accounts = Accounts(users, keys, passwords, token_cache, ids, audit, _policy(settings, on_deleted))
     resets = PasswordResets(SqlPasswordResetStore(database), accounts, passwords, token_cache, audit)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
     return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, resets, bootstrap_token, etag_key)

@@ -58,9 +58,10 @@ def authentication(
     keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics, audit)
     sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics, audit)
     second_factors = MemoryTotpStore(users)
-    totp = Totp(second_factors, users, passwords, SecretCipher(["p" * 32]), token_cache, audit, wall_clock)
+    accounts = Accounts(users, keys, passwords, token_cache, ids, audit, policy)
+    totp = Totp(second_factors, accounts, SecretCipher(["p" * 32]), token_cache, audit, wall_clock)
     return Authentication(
-        Accounts(users, keys, passwords, token_cache, ids, audit, policy),
+        accounts,
         keys,
         Authenticator(
             users,

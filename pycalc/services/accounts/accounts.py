@@ -21,7 +21,7 @@ from pycalc.models.auth import DeletedHistory, ListedUser, Principal, Registrati
 from pycalc.models.ids import IdSource, id_of_text, now_ms, text_of_id
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import COMMAND_LINE, AuditLog
-from pycalc.services.accounts.authorization import own_account, require_session
+from pycalc.services.accounts.authorization import own_account
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
@@ -70,8 +70,7 @@ class Accounts:
         if registration.role is Role.ADMIN and rule != "open":
             if rule == "bootstrap" and bootstrap_token is not None:
                 bootstrap_hash = sha256(bootstrap_token.encode()).digest()
-            elif rule == "bootstrap" and caller is not None:
-                require_session(caller)
+            elif rule == "bootstrap" and caller is not None and not caller.is_key:
                 await self.require_admin(caller)
                 admin_id = caller.user_id
             else:
@@ -114,20 +113,27 @@ class Accounts:
         """Return the caller's account; raises Unauthorized if the account is deleted or disabled."""
         return await own_account(self.users, caller)
 
+    async def with_password(self, caller: Principal, password: str, refusal: str, advice: str) -> User:
+        """Return the caller's account, whose password must be ``password``.
+
+        Raises WrongPassword for another password, and records it in the audit log as ``refusal``. Raises Conflict with
+        ``advice`` for an account without a password, Unauthorized and Overloaded.
+        """
+        user = await self.own(caller)
+        if not user.has_password:
+            raise Conflict(f"The account has no password: {advice}.")
+        if not await self.passwords.check(password, user.password_hash):
+            self.audit.record_own(user.username, refusal, "refused")
+            raise WrongPassword("The password is wrong.")
+        return user
+
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
         """Store a new password and end the caller's other sessions.
 
-        Raises WrongPassword if ``current`` is wrong, InvalidInput if ``new`` is easy to guess, Conflict for an account
-        without a password, Forbidden for an API key, Unauthorized and Overloaded.
+        Raises InvalidInput if ``new`` is easy to guess, and the errors of ``with_password``.
         """
-        require_session(caller)
-        user = await self.own(caller)
-        if not user.has_password:
-            raise Conflict("The account has no password: the identity provider signs it in.")
+        user = await self.with_password(caller, current, "password change refused", "the identity provider signs it in")
         require_uncommon(new, "/new_password", user.username, user.email)
-        if not await self.passwords.check(current, user.password_hash):
-            self.audit.record_own(user.username, "password change refused", "refused")
-            raise WrongPassword("The current password is wrong.")
         kept = caller.credential_id
         await self.token_cache.revoke(
             self.users.set_password(user.id, user.password_hash, await self.passwords.hash(new), kept),
@@ -148,7 +154,6 @@ class Accounts:
 
         Raises Unauthorized, Forbidden and NotFound. Raises Conflict if no enabled admin would be left.
         """
-        require_session(caller)
         await self.require_admin(caller)
         changed = change.model_dump(mode="json", exclude_unset=True)
         entry = self.audit.entry("account changed", subject=username, actor=caller.username, changed=changed)
@@ -165,32 +170,26 @@ class Accounts:
 
         Raises Unauthorized, Forbidden and NotFound. Raises Conflict for the last enabled admin.
         """
-        require_session(caller)
         await self.require_admin(caller)
-        await self._delete(username, caller.username, None, caller.user_id)
+        await self._delete(caller, username, None)
 
     async def delete_own(self, caller: Principal, password: str) -> None:
         """Delete the caller's account, as ``delete`` does.
 
-        Raises WrongPassword, Forbidden for an API key, Conflict for the last enabled admin and for an account without a
-        password, NotFound if the account is deleted meanwhile, Unauthorized and Overloaded.
+        Raises Conflict for the last enabled admin, NotFound if the account is deleted meanwhile, and the errors of
+        ``with_password``.
         """
-        require_session(caller)
-        user = await self.own(caller)
-        if not user.has_password:
-            raise Conflict("The account has no password: ask an admin to delete it.")
-        if not await self.passwords.check(password, user.password_hash):
-            self.audit.record_own(user.username, "account deletion refused", "refused")
-            raise WrongPassword("The password is wrong.")
-        await self._delete(user.username, user.username, user.password_hash)
+        user = await self.with_password(caller, password, "account deletion refused", "ask an admin to delete it")
+        await self._delete(caller, user.username, user.password_hash)
 
-    async def _delete(self, username: str, by: str, password_hash: str | None, granted_by: bytes | None = None) -> None:
-        """Delete an account. If ``password_hash`` is given, the account must still have this hash."""
+    async def _delete(self, caller: Principal, username: str, password_hash: str | None) -> None:
+        """Delete an account as an admin, or one's own while it still has the hash ``password_hash``."""
         history, reserved, now = self.policy.history, self.policy.reserved, now_ms()
         # Without an end, the name is reserved until the largest time that the database stores.
         until = 2**63 - 1 if reserved is None else now + reserved // timedelta(milliseconds=1)
-        entry = self.audit.entry("account deleted", subject=username, actor=by, history=history)
+        entry = self.audit.entry("account deleted", subject=username, actor=caller.username, history=history)
         deletion = Deletion(history, now, until, password_hash)
+        granted_by = caller.user_id if password_hash is None else None
         deleting = self.users.delete(username, deletion, granted_by=granted_by, audit=entry)
         user = await self.token_cache.revoke(deleting, is_named(username))
         if history != "keep":

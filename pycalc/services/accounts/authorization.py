@@ -7,10 +7,9 @@ from contextlib import suppress
 
 from pycalc.db.base import UserStore
 from pycalc.errors import Forbidden, InvalidToken, MissingScope
-from pycalc.models.auth import LONGEST_USERNAME, Principal, Role, User
+from pycalc.models.auth import LONGEST_USERNAME, SESSION, Principal, Role, User
 from pycalc.models.ids import id_of_text, text_of_id
 from pycalc.models.limits import DEFAULTS, OwnLimits, UserLimits
-from pycalc.models.scopes import SESSION
 
 
 class LimitPolicy:
@@ -31,11 +30,6 @@ def require_right(caller: Principal, right: str) -> None:
     if right == SESSION:
         raise Forbidden("An API key can't do this; log in and use the access token.")
     raise MissingScope(f"The API key lacks the scope {right}: use a key that has it, or log in.", right)
-
-
-def require_session(caller: Principal) -> None:
-    """Raise Forbidden for an API key, which must not change keys, passwords, sessions or accounts."""
-    require_right(caller, SESSION)
 
 
 async def own_account(users: UserStore, caller: Principal) -> User:

@@ -13,7 +13,6 @@ from pycalc.models.auth import Principal
 from pycalc.models.ids import now_ms
 from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache, is_session_of
 
@@ -37,10 +36,8 @@ class PasswordResets:
         """Create a token in place of the user's earlier one. Return it and its expiry in milliseconds since the epoch.
 
         Raises NotFound, Conflict for an account without a password, and Unauthorized. Raises Forbidden if the caller is
-        not an admin or uses an API key. Also raises it for the caller's own account: a change of one's own password
-        needs the old one.
+        not an admin, and for the caller's own account, because a change of one's own password needs the old one.
         """
-        require_session(caller)
         user = await self.accounts.named(caller, username)
         if user.id == caller.user_id:
             raise Forbidden("Change your own password with PUT /me/password.")

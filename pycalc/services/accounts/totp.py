@@ -13,12 +13,11 @@ from time import time
 
 from structlog import get_logger
 
-from pycalc.db.base import StoredTotp, TotpStore, UserStore
+from pycalc.db.base import StoredTotp, TotpStore
 from pycalc.errors import Conflict, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.auth import Principal, User
+from pycalc.services.accounts.accounts import Accounts
 from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.authorization import own_account, require_session
-from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.token_cache import TokenCache
 
 _SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
@@ -42,8 +41,7 @@ class Totp:
     """The service that enrols, checks and removes second factors."""
 
     store: TotpStore
-    users: UserStore
-    passwords: PasswordHasher
+    accounts: Accounts
     cipher: SecretCipher
     token_cache: TokenCache
     audit: AuditLog
@@ -52,8 +50,7 @@ class Totp:
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
         """Begin an enrolment, which ``confirm`` completes, and return the new secret and its otpauth URI.
 
-        Raises WrongPassword, Conflict if the account already has a second factor or has no password, Forbidden for an
-        API key, Unauthorized if the account is deleted or disabled, and Overloaded.
+        Raises Conflict if the account already has a second factor, and the errors of ``Accounts.with_password``.
         """
         user = await self._with_password(caller, password)
         raw = secrets.token_bytes(_SECRET_BYTES)
@@ -66,10 +63,9 @@ class Totp:
     async def confirm(self, caller: Principal, code: str) -> list[str]:
         """Turn the second factor on, end the caller's other sessions, and return the recovery codes.
 
-        Raises WrongPassword for a wrong code, Conflict if no enrolment waits for its confirmation, Forbidden for an API
-        key, and Unauthorized if the session has ended.
+        Raises WrongPassword for a wrong code, Conflict if no enrolment waits for its confirmation, and Unauthorized if
+        the session has ended.
         """
-        require_session(caller)
         stored = await self.store.of_user(caller.user_id)
         if stored is None or stored.last_step is not None:
             raise Conflict("There is no enrolment to confirm: begin one with POST /me/totp.")
@@ -88,8 +84,8 @@ class Totp:
     async def disable(self, caller: Principal, password: str, code: str) -> None:
         """Turn the second factor off, and end the caller's other sessions.
 
-        Raises WrongPassword for a wrong password or code, NotFound if there is no second factor, Conflict for an
-        account without a password, Forbidden for an API key, Unauthorized and Overloaded.
+        Raises WrongPassword for a wrong code, NotFound if there is no second factor, and the errors of
+        ``Accounts.with_password``.
         """
         user = await self._with_password(caller, password)
         if user.totp and not await self._accepts(user, code):
@@ -126,14 +122,8 @@ class Totp:
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
-        require_session(caller)
-        user = await own_account(self.users, caller)
-        if not user.has_password:
-            raise Conflict("The account has no password: the identity provider takes care of a second factor.")
-        if not await self.passwords.check(password, user.password_hash):
-            self.audit.record_own(user.username, "second factor refused", "refused")
-            raise WrongPassword("The password is wrong.")
-        return user
+        advice = "the identity provider takes care of a second factor"
+        return await self.accounts.with_password(caller, password, "second factor refused", advice)
 
     async def _accepts(self, user: User, code: str) -> bool:
         """Return whether a TOTP code or recovery code is valid and unused, and mark it as used."""

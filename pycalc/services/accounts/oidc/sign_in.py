@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import NamedTuple
 
 from pycalc.db.base import ProviderIdentity, UserStore
 from pycalc.errors import Conflict, Unauthorized, Unavailable
@@ -21,13 +20,6 @@ from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
 _BY = "the identity provider"
-
-
-class ClaimRules(NamedTuple):
-    """The rules by which an ID token's claims decide about access and roles."""
-
-    admin: Requirement | None  # accounts that meet it are admins, all others users; None means that admins assign roles
-    factor: Requirement | None  # the proof of a second factor, which every token must have; None means no proof
 
 
 class Attempt:
@@ -49,7 +41,8 @@ class ProviderSignIn:
     """The service that signs users in through the provider, and creates their accounts at the first sign-in."""
 
     provider: Provider
-    claims: ClaimRules
+    admin: Requirement | None  # accounts that meet it are admins, all others users; None means that admins assign roles
+    factor: Requirement | None  # the proof of a second factor, which every token must have; None means no proof
     users: UserStore
     sessions: Sessions
     token_cache: TokenCache
@@ -65,8 +58,8 @@ class ProviderSignIn:
             "code_challenge": attempt.challenge,
             "code_challenge_method": "S256",
         }
-        if self.claims.factor is not None and self.claims.factor.claim == "acr":
-            parameters["acr_values"] = self.claims.factor.value
+        if self.factor is not None and self.factor.claim == "acr":
+            parameters["acr_values"] = self.factor.value
         return await self.provider.authorization_url(parameters), attempt.secret
 
     @staticmethod
@@ -91,11 +84,11 @@ class ProviderSignIn:
         token = await self.provider.id_token(code, attempt.verifier)
         key = await self.provider.key(key_id_of(token))
         identity = verify(token, key, settings.issuer, settings.client_id, attempt.nonce)
-        if self.claims.factor is not None and not self.claims.factor.met_by(identity.claims):
+        if self.factor is not None and not self.factor.met_by(identity.claims):
             raise Unauthorized("The identity provider did not ask for a second factor, which is needed here.")
         role = None
-        if self.claims.admin is not None:
-            role = Role.ADMIN if self.claims.admin.met_by(identity.claims) else Role.USER
+        if self.admin is not None:
+            role = Role.ADMIN if self.admin.met_by(identity.claims) else Role.USER
         linked = ProviderIdentity(identity.issuer, identity.subject)
         user = await self.users.by_identity(linked)
         if user is None:
@@ -106,7 +99,7 @@ class ProviderSignIn:
             user = await self.token_cache.revoke(changing, is_named(user.username))
             audit.write(entry)
         if user.disabled:
-            audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
+            audit.record("login refused", user.username, None, "refused", by=_BY)
             raise Unauthorized("The account is disabled.")
         tokens = await self.sessions.open(user.id, None, device)
         audit.record_own(user.username, "session opened", by=_BY)
