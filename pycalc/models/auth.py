@@ -173,17 +173,11 @@ _NEW_PASSWORD = "purple monkey dishwasher"  # noqa: S105  # an example
 _Flag = Annotated[StrictBool, expected("true or false")]
 # A factory keeps the default out of the schema: some generated clients require a member that has a default, and some
 # can't generate a default that is an object.
-_IN_COOKIE = Field(
-    default_factory=bool,
-    description="true for browsers: the refresh token comes in a cookie that no script can read, and not in the body",
-)
+_IN_COOKIE = Field(default_factory=bool, description="for browsers: the refresh token comes only in an HttpOnly cookie")
 Password = Annotated[
     str,
     Field(min_length=8, max_length=MAX_PASSWORD_LENGTH),
-    expected(
-        f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL",
-        accepts=lambda password: "\x00" not in password,
-    ),
+    expected(f"8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL", accepts=lambda text: "\x00" not in text),
 ]
 PresentPassword = Annotated[str, Field(max_length=MAX_PASSWORD_LENGTH)]
 _CODE = "6 digits of the authenticator app or, once it is confirmed, a recovery code"
@@ -199,10 +193,7 @@ class Registration(BaseModel):
     email: Annotated[
         EmailStr,
         Field(max_length=254),
-        expected(
-            "an email address of up to 254 characters, without a name, such as ada@example.com",
-            given=lambda address: "<" not in str(address),
-        ),
+        expected("an address such as ada@example.com, up to 254 characters", given=lambda text: "<" not in str(text)),
     ]
     password: Password
     confirm_password: PresentPassword | None = Field(None, description="when sent, must equal `password`")
@@ -345,10 +336,7 @@ class KeyRequest(BaseModel):
             accepts=lambda scopes: scopes is None or len(set(scopes)) == len(scopes),
         ),
     ] = None
-    allow_query: _Flag = Field(
-        default_factory=bool,
-        description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone",
-    )
+    allow_query: _Flag = Field(default_factory=bool, description="permits `?key=` in URLs; for scope `calculate` alone")
     limits: KeyLimits = Field(default_factory=KeyLimits)
 
     @field_validator("allow_query")
@@ -386,9 +374,7 @@ class Session(BaseModel):
     access_token: str = Field(description="a JWT, to be sent as `Authorization: Bearer ...`")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the scheme's name
     expires_in: int = Field(description="seconds until the access token expires")
-    refresh_token: str | None = Field(
-        None, description="exchange it at POST /token/refresh; replaced at each use; absent with `cookie`"
-    )
+    refresh_token: str | None = Field(None, description="replaced at each use; absent with `cookie`")
 
 
 class Refresh(BaseModel):

@@ -14,13 +14,8 @@ MAX_BATCH = 1_000  # calculations in one batch
 ELAPSED = "milliseconds from the whole request, in a batch from the calculation's start, to the verified result"
 SHORTENED = "one of over {:,} characters is shortened to its ends, its length and its SHA-256"
 
-Number = TypeAliasType(
-    "Number",
-    Annotated[
-        int | str,
-        Field(description="a JSON integer within ±(2^53 - 1), else a string (RFC 7493)", union_mode="left_to_right"),
-    ],
-)
+_NUMBER = "a JSON integer within ±(2^53 - 1), else a string (RFC 7493)"
+Number = TypeAliasType("Number", Annotated[int | str, Field(description=_NUMBER, union_mode="left_to_right")])
 
 
 class PrimePower(TypedDict):
@@ -39,13 +34,8 @@ class IntegerRoot(TypedDict):
 
 Outcome = Number | bool | list[PrimePower] | IntegerRoot
 
-Operand = TypeAliasType(
-    "Operand",
-    Annotated[
-        str | int | float,
-        Field(description="a literal as in a path; a JSON number is taken as the digits that stand in the body"),
-    ],
-)
+_OPERAND = "a literal as in a path; a JSON number is taken as the digits that stand in the body"
+Operand = TypeAliasType("Operand", Annotated[str | int | float, Field(description=_OPERAND)])
 
 
 class _CommonMembers(TypedDict):
@@ -61,11 +51,7 @@ class Calculation(_CommonMembers):
     """One calculation and its result."""
 
     result: Annotated[
-        Outcome,
-        Field(
-            description="a boolean is the value of a comparison or of isprime, a list that of factorize, an object "
-            "that of iroot; with `base` the digits are always a string"
-        ),
+        Outcome, Field(description="boolean: isprime, comparisons; list: factorize; object: iroot; string: with `base`")
     ]
     digits: Annotated[int, Field(description="number of digits in the result; 0 if it is no number")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -218,7 +217,17 @@ class AccountList:
         if it is None; accounts from the identity provider are found by their name only. Raises InvalidInput for a
         malformed cursor, and for a cursor of another order.
         """
-        after = None if cursor is None else _position_of(cursor, order)
+        after = None
+        if cursor is not None:
+            try:
+                text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+                of_order, value, identity = _Cursor.validate_json(text)
+                if of_order is not order or isinstance(value, str) is not (order is UserOrder.USERNAME):
+                    raise ValueError("a cursor of another order")
+                after = value, id_of_text(identity)
+            except ValueError:
+                detail = "cursor must be the next_cursor of a page in the same order."
+                raise InvalidInput.of(FieldProblem("/cursor", detail)) from None
         selection = UserSelection(prefix, order, descending, after)
         listed = await self.users.page(selection, limit + 1, int(time()) // 86_400)
         if len(listed) <= limit:
@@ -226,14 +235,3 @@ class AccountList:
         last = listed[limit - 1]
         position = json.dumps([order, last.order_value, text_of_id(last.user.id)])
         return listed[:limit], base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
-
-
-def _position_of(cursor: str, order: UserOrder) -> tuple[str | int, bytes]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        of_order, value, identity = _Cursor.validate_json(text)
-        if of_order is order and isinstance(value, str) is (order is UserOrder.USERNAME):
-            return value, id_of_text(identity)
-    except (binascii.Error, ValueError):
-        pass
-    raise InvalidInput.of(FieldProblem("/cursor", "cursor must be the next_cursor of a page in the same order."))
