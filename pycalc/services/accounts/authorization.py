@@ -43,9 +43,8 @@ async def own_account(users: UserStore, caller: Principal) -> User:
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is the id or the name of an account, in any letter case. A name may also select a deleted account. An
-    unknown name selects nobody. If ``user`` is None, an admin selects all users, and any other caller selects only the
-    caller.
+    ``user`` is the id or the name of an account, even a deleted one, in any letter case. An unknown name selects
+    nobody. Without ``user``, an admin selects all users, and any other caller selects only the caller.
 
     Raises Forbidden if a caller who is not an admin selects another user, or if an admin has lost the role. Raises
     Unauthorized if an admin's account is deleted or disabled.
