@@ -97,7 +97,7 @@ async def open_account_services(
     stack.closing(keys.uses).start()
     sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit)
     accounts = Accounts(users, keys, passwords, token_cache, ids, audit, _policy(settings, on_deleted))
-    totp = Totp(SqlTotpStore(database), accounts, SecretCipher(_password_keys(settings)), token_cache, audit)
+    totp = Totp(SqlTotpStore(database), accounts, SecretCipher(_password_keys(settings)))
     authenticator = Authenticator(
         users,
         sessions,
@@ -119,7 +119,7 @@ async def open_account_services(
         provider_sign_in = ProviderSignIn(provider, admin, factor, users, sessions, token_cache, ids)
     if key_file is not None:
         stack.closing(SigningKeyFile(key_file, secrets, authenticator.replace_keys, metrics))
-    resets = PasswordResets(SqlPasswordResetStore(database), accounts, passwords, token_cache, audit)
+    resets = PasswordResets(SqlPasswordResetStore(database), accounts)
     etag_key = hmac.digest(_password_keys(settings)[0].encode(), b"pycalc etag", "sha256")
     return AccountServices(authenticator, accounts, keys, totp, provider_sign_in, resets, bootstrap_token, etag_key)
 

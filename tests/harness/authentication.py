@@ -59,7 +59,7 @@ def authentication(
     sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics, audit)
     second_factors = MemoryTotpStore(users)
     accounts = Accounts(users, keys, passwords, token_cache, ids, audit, policy)
-    totp = Totp(second_factors, accounts, SecretCipher(["p" * 32]), token_cache, audit, wall_clock)
+    totp = Totp(second_factors, accounts, SecretCipher(["p" * 32]), wall_clock)
     return Authentication(
         accounts,
         keys,

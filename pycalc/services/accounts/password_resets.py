@@ -12,9 +12,8 @@ from pycalc.errors import Conflict, Forbidden, Unauthorized
 from pycalc.models.auth import Principal
 from pycalc.models.ids import now_ms
 from pycalc.services.accounts.accounts import Accounts
-from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
-from pycalc.services.accounts.token_cache import TokenCache, is_session_of
+from pycalc.services.accounts.passwords import require_uncommon
+from pycalc.services.accounts.token_cache import is_session_of
 
 LIFETIME_MS = 3_600_000
 _PREFIX = "pcp_"
@@ -28,9 +27,6 @@ class PasswordResets:
 
     store: PasswordResetStore
     accounts: Accounts
-    passwords: PasswordHasher
-    token_cache: TokenCache
-    audit: AuditLog
 
     async def create(self, caller: Principal, username: str) -> tuple[str, int]:
         """Create a token in place of the user's earlier one. Return it and its expiry in milliseconds since the epoch.
@@ -45,7 +41,7 @@ class PasswordResets:
             raise Conflict("The account has no password: the identity provider signs it in.")
         token, expires_ms = _PREFIX + secrets.token_urlsafe(32), now_ms() + LIFETIME_MS
         await self.store.offer(user.id, sha256(token.encode()).digest(), expires_ms, caller.user_id)
-        self.audit.record("password reset created", subject=user.username, actor=caller.username)
+        self.accounts.audit.record("password reset created", subject=user.username, actor=caller.username)
         return token, expires_ms
 
     async def use(self, token: str, password: str) -> None:
@@ -60,6 +56,6 @@ class PasswordResets:
         if user is None:
             raise Unauthorized(_REFUSAL)
         require_uncommon(password, "/new_password", user.username, user.email)
-        hashed = await self.passwords.hash(password)
-        await self.token_cache.revoke(self.store.use(token_hash, now_ms(), hashed), is_session_of(user.id))
-        self.audit.record_own(user.username, "password reset used")
+        hashed = await self.accounts.passwords.hash(password)
+        await self.accounts.token_cache.revoke(self.store.use(token_hash, now_ms(), hashed), is_session_of(user.id))
+        self.accounts.audit.record_own(user.username, "password reset used")

@@ -17,8 +17,6 @@ from pycalc.db.base import StoredTotp, TotpStore
 from pycalc.errors import Conflict, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.auth import Principal, User
 from pycalc.services.accounts.accounts import Accounts
-from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.token_cache import TokenCache
 
 _SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
 _CODE = re.compile(r"\d{6}", re.ASCII)
@@ -43,8 +41,6 @@ class Totp:
     store: TotpStore
     accounts: Accounts
     cipher: SecretCipher
-    token_cache: TokenCache
-    audit: AuditLog
     clock: Callable[[], float] = time
 
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
@@ -71,14 +67,14 @@ class Totp:
             raise Conflict("There is no enrolment to confirm: begin one with POST /me/totp.")
         step = self._step_of(caller.user_id, stored, _plain(code))
         if step is None:
-            self.audit.record_own(caller.username, "second factor refused", "refused")
+            self.accounts.audit.record_own(caller.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
         random = [secrets.token_bytes(15) for _ in range(10)]  # 120 bits can't be guessed: a plain hash is enough
         codes = [base64.b32encode(each).decode().lower() for each in random]
         hashes = [sha256(each.encode()).digest() for each in codes]
         confirming = self.store.confirm(caller.user_id, stored.secret, step, hashes, caller.credential_id)
-        await self.token_cache.revoke(confirming, lambda other: other.user_id == caller.user_id)
-        self.audit.record_own(caller.username, "second factor enabled")
+        await self.accounts.token_cache.revoke(confirming, lambda other: other.user_id == caller.user_id)
+        self.accounts.audit.record_own(caller.username, "second factor enabled")
         return ["-".join(re.findall("....", each)) for each in codes]
 
     async def disable(self, caller: Principal, password: str, code: str) -> None:
@@ -89,11 +85,11 @@ class Totp:
         """
         user = await self._with_password(caller, password)
         if user.totp and not await self._accepts(user, code):
-            self.audit.record_own(user.username, "second factor refused", "refused")
+            self.accounts.audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
         removing = self.store.remove(user.id, caller.credential_id)
-        await self.token_cache.revoke(removing, lambda other: other.user_id == user.id)
-        self.audit.record_own(user.username, "second factor disabled")
+        await self.accounts.token_cache.revoke(removing, lambda other: other.user_id == user.id)
+        self.accounts.audit.record_own(user.username, "second factor disabled")
 
     async def reset(self, admin: Principal, user: User) -> None:
         """Turn off a user's second factor on behalf of an admin, and end all of the user's sessions.
@@ -104,8 +100,8 @@ class Totp:
         if user.id == admin.user_id:
             raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
         removing = self.store.remove(user.id, None, admin.user_id)
-        await self.token_cache.revoke(removing, lambda other: other.user_id == user.id)
-        self.audit.record("second factor reset", subject=user.username, actor=admin.username)
+        await self.accounts.token_cache.revoke(removing, lambda other: other.user_id == user.id)
+        self.accounts.audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
         """If the account needs a code, raise TotpRequired for a missing code, and Unauthorized for a wrong one.
@@ -118,7 +114,7 @@ class Totp:
             raise TotpRequired("The password is right; this account needs a code too: send it as `totp`.")
         if not await self._accepts(user, code):
             # Other refused logins have no actor, because nobody has proved to be the user.
-            self.audit.record_own(user.username, "login refused", "refused", factor="totp")
+            self.accounts.audit.record_own(user.username, "login refused", "refused", factor="totp")
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
@@ -131,7 +127,7 @@ class Totp:
         if _CODE.fullmatch(text) is None:
             used = await self.store.use_recovery(user.id, sha256(text.encode()).digest())
             if used:
-                self.audit.record_own(user.username, "recovery code used")
+                self.accounts.audit.record_own(user.username, "recovery code used")
             return used
         stored = await self.store.of_user(user.id)
         step = None if stored is None else self._step_of(user.id, stored, text)
