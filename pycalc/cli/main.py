@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from pycalc import __version__
 from pycalc.errors import PycalcError
 
+_LONG_RUNNING = ("serve", "relay", "consume")
 # A word that argparse has to read itself. Any other word that begins with - is an operand, such as -1/3.
 _OPTION = re.compile(r"-[fh]?|--[a-z-]+(=.*)?", re.DOTALL)
 
@@ -106,7 +107,8 @@ def _parser(first: str) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 1 for a PycalcError, OSError or ValueError, which is printed.
 
-    Raises SystemExit for ``--help``, ``--version``, wrong usage and invalid settings.
+    Raises SystemExit for ``--help``, ``--version``, wrong usage and invalid settings. Raises BrokenPipeError if a
+    command that is not long-running writes to a pipe that its reader has closed.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     # A space before an operand keeps argparse from taking it for an option. All words after -- are operands; argparse
@@ -125,10 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             block()  # before the imports, so that an early signal waits for its handler
         getattr(import_module(f"pycalc.cli.{module}"), function)(**chosen)
-        sys.stdout.flush()
     except (PycalcError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError) and module not in ("serve", "workers"):
-            return 0  # the reader of the output, such as ``head``, has enough
+        if isinstance(error, BrokenPipeError) and given[0] not in _LONG_RUNNING:
+            raise  # the reader of the output has closed its end, which is not an error
         sys.stderr.write(f"pycalc: {error}\n")
         return 1
     return 0
@@ -139,10 +140,20 @@ def entry() -> NoReturn:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller: the empty stream also takes its descriptor
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    status = 0
     try:
         status = main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
-    # Skip the interpreter's shutdown, which writes to a broken output again. Before CPython 3.14 it also aborts the
-    # process if a daemon thread returns from native code that is not C, such as the HTTP server's (issue 87135).
-    os._exit(status)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # ``| head`` closes its end early, which is not an error
+            sys.stderr.write(f"pycalc: {error}\n")
+            status = 1
+        # Discard the unwritten output, which the interpreter would try to write again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.argv[1] in _LONG_RUNNING and sys.version_info < (3, 14):
+        # At exit, CPython before 3.14 ends daemon threads that return from native code. If that code is not C, such as
+        # the HTTP server's, the process aborts with status 134 instead of 0 (python/cpython issue 87135).
+        os._exit(status)
+    sys.exit(status)

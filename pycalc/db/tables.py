@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from pycalc.models.scopes import DEFAULT_SCOPES
+from pycalc.models.auth import DEFAULT_SCOPES
 
 metadata = sa.MetaData(
     naming_convention={  # existing databases have these names: the migrations use them too

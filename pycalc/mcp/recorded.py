@@ -15,9 +15,8 @@ from structlog import get_logger
 from pycalc.errors import PycalcError
 from pycalc.mcp.arguments import literals, whole
 from pycalc.mcp.backend import DIGITS, HISTORY, MOST_ITEMS, Calculated, DigitRange, InlineBudget, part_of
-from pycalc.models.auth import Principal
+from pycalc.models.auth import KeyScope, Principal
 from pycalc.models.results import Result
-from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.history import ROW_BYTES, HistoryQuery
 from pycalc.routers.http.calculations import plan_of, recorded_answer, spend

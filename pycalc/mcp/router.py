@@ -17,8 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pycalc.errors import Forbidden, NotFound, Unauthorized
 from pycalc.mcp.backend import BACKEND
 from pycalc.mcp.recorded import RecordedBackend
-from pycalc.models.auth import Principal
-from pycalc.models.scopes import KeyScope
+from pycalc.models.auth import KeyScope, Principal
 from pycalc.observability.requests import context_of
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.connection import max_body, while_connected
@@ -37,8 +36,8 @@ _PARSED_BYTES = 32  # memory for each byte of a message: the SDK parses and copi
 
 def _public_url(resources: Resources) -> str | None:
     """Return the service's URL, which is known where there is an identity provider."""
-    provider = resources.provider_sign_in
-    return None if provider is None else provider.redirect_url.removesuffix("/oidc/callback")
+    sign_in = resources.provider_sign_in
+    return None if sign_in is None else sign_in.provider.settings.redirect_url.removesuffix("/oidc/callback")
 
 
 @cache

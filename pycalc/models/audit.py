@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pycalc.models.formats import NextCursor, Timestamp, Uuid, timestamp, with_example
+from pycalc.models.formats import NextCursor, Timestamp, Uuid, timestamp
 from pycalc.models.ids import text_of_id
 
 AuditOutcome = Literal["done", "refused"]
@@ -57,7 +57,6 @@ AUDIT_EXAMPLE: dict[str, Any] = {
 }
 
 
-@with_example(**AUDIT_EXAMPLE)
 class AuditItem(TypedDict):
     """An entry of the audit log."""
 
@@ -65,9 +64,7 @@ class AuditItem(TypedDict):
     created_at: Timestamp
     action: str
     actor: Annotated[str | None, Field(description="the user who did it, or for example `the service`; null: unknown")]
-    subject: Annotated[
-        str | None, Field(description="the account that it was done to, or the name that was tried; null: none")
-    ]
+    subject: Annotated[str | None, Field(description="the account that it was done to, or a name that was tried")]
     address: Annotated[str | None, Field(description="the client's address; null for a command and the service itself")]
     outcome: AuditOutcome
     details: Annotated[dict[str, Any], Field(description="more facts, which depend on the action")]
@@ -90,11 +87,10 @@ AUDIT_CSV_HEADER = ",".join(AuditItem.__annotations__) + "\r\n"
 
 
 def encode_entry_csv(entry: AuditEntry) -> str:
-    """Return an entry as a line of CSV (RFC 4180), in which a spreadsheet finds no formula.
+    """Return an entry as a line of CSV (RFC 4180), in which a spreadsheet finds no formula in a name by a stranger.
 
-    Strangers choose some of the logged names. Therefore an apostrophe is put before each character that would begin a
-    formula. Semicolons in the details become JSON escapes, because spreadsheets in some languages separate cells by
-    semicolons.
+    An apostrophe is put before each character that would begin a formula. Semicolons, which separate cells in some
+    languages, become JSON escapes in the details.
     """
     texts = [text and _FORMULA.sub(r"\1'", text) for text in entry[2:-1]]
     details = entry.details.replace(";", "\\u003b")

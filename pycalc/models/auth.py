@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +13,6 @@ from pydantic import BaseModel, EmailStr, Field, StrictBool, ValidationInfo, fie
 from pycalc.models.formats import NextCursor, Timestamp, Uuid, expected, request_config
 from pycalc.models.limits import DEFAULTS, NO_KEY_LIMITS, UNLIMITED, KeyLimits, OwnLimits, UserLimits
 from pycalc.models.math import Number
-from pycalc.models.scopes import DEFAULT_SCOPES, SESSION, SESSION_RIGHTS, KeyScope
 
 MAX_PASSWORD_LENGTH = 1_024
 NO_PASSWORD = "!"  # noqa: S105  # stored instead of a hash; no password has this hash
@@ -38,6 +38,30 @@ class UserOrder(StrEnum):
     USERNAME = "username"
     CREATED_AT = "created_at"
     LAST_SIGN_IN_AT = "last_sign_in_at"
+
+
+class KeyScope(StrEnum):
+    """A right of an API key. The account's role decides whose records the right covers."""
+
+    CALCULATE = "calculate"
+    HISTORY_READ = "history:read"
+    USAGE_READ = "usage:read"
+    EVENTS_READ = "events:read"
+    ACCOUNT_READ = "account:read"
+    ADMIN_READ = "admin:read"
+
+
+SESSION = "session"  # the right of sessions alone: to change passwords, keys, sessions and accounts
+SESSION_RIGHTS = frozenset({*KeyScope, SESSION})
+
+
+def scopes_text(scopes: Iterable[KeyScope]) -> str:
+    """Return the stored text of scopes, such as ``calculate history:read``, in the order of their definition."""
+    wanted = set(scopes)
+    return " ".join(scope for scope in KeyScope if scope in wanted)
+
+
+DEFAULT_SCOPES = scopes_text(set(KeyScope) - {KeyScope.ADMIN_READ})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,44 +161,27 @@ class Principal:
         return self.role is Role.ADMIN
 
 
+_NAME = f"3 to {LONGEST_USERNAME} ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit"
 Username = Annotated[
     str,
-    Field(
-        min_length=3,
-        max_length=LONGEST_USERNAME,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="3 to 32 ASCII letters, digits, dots, underscores and hyphens; upper and lower case count as equal",
-        examples=["ada"],
-    ),
-    expected(
-        f"3 to {LONGEST_USERNAME} ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit"
-    ),
+    Field(min_length=3, max_length=LONGEST_USERNAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+    Field(description=f"{_NAME}; upper and lower case count as equal"),
+    expected(_NAME),
 ]
 _PASSWORD = "correct horse battery staple"  # noqa: S105  # an example
 _NEW_PASSWORD = "purple monkey dishwasher"  # noqa: S105  # an example
 _Flag = Annotated[StrictBool, expected("true or false")]
 # A factory keeps the default out of the schema: some generated clients require a member that has a default, and some
 # can't generate a default that is an object.
-_IN_COOKIE = Field(
-    default_factory=bool,
-    description="true for browsers: the refresh token comes in a cookie that no script can read, and not in the body",
-)
+_IN_COOKIE = Field(default_factory=bool, description="for browsers: the refresh token comes only in an HttpOnly cookie")
 Password = Annotated[
     str,
-    Field(min_length=8, max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD]),
-    expected(
-        f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL",
-        accepts=lambda password: "\x00" not in password,
-    ),
+    Field(min_length=8, max_length=MAX_PASSWORD_LENGTH),
+    expected(f"8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL", accepts=lambda text: "\x00" not in text),
 ]
-OneTimeCode = Annotated[
-    str,
-    Field(
-        max_length=64,
-        description="6 digits of the authenticator app or, once it is confirmed, a recovery code",
-        examples=["492039"],
-    ),
-]
+PresentPassword = Annotated[str, Field(max_length=MAX_PASSWORD_LENGTH)]
+_CODE = "6 digits of the authenticator app or, once it is confirmed, a recovery code"
+OneTimeCode = Annotated[str, Field(max_length=64, description=_CODE)]
 
 
 class Registration(BaseModel):
@@ -185,16 +192,11 @@ class Registration(BaseModel):
     username: Username
     email: Annotated[
         EmailStr,
-        Field(max_length=254, examples=["ada@example.com"]),
-        expected(
-            "an email address of up to 254 characters, without a name, such as ada@example.com",
-            given=lambda address: "<" not in str(address),
-        ),
+        Field(max_length=254),
+        expected("an address such as ada@example.com, up to 254 characters", given=lambda text: "<" not in str(text)),
     ]
     password: Password
-    confirm_password: str | None = Field(
-        None, max_length=MAX_PASSWORD_LENGTH, description="when sent, must equal `password`"
-    )
+    confirm_password: PresentPassword | None = Field(None, description="when sent, must equal `password`")
     role: Annotated[Role, expected("user or admin")] = Role.USER
 
     @field_validator("confirm_password")
@@ -210,8 +212,8 @@ class Credentials(BaseModel):
 
     model_config = request_config(username="ada", password=_PASSWORD)
 
-    username: str = Field(max_length=254, examples=["ada"])
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
+    username: str = Field(max_length=254)
+    password: PresentPassword
     totp: OneTimeCode | None = None
     cookie: _Flag = _IN_COOKIE
 
@@ -221,20 +223,14 @@ class Enrolment(BaseModel):
 
     model_config = request_config(password=_PASSWORD)
 
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
+    password: PresentPassword
 
 
 class TotpSecret(BaseModel):
-    """The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), for an authenticator app.
+    """The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), shown only in this response."""
 
-    The secret is shown only in this response.
-    """
-
-    secret: str = Field(description="Base32", examples=["JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"])
-    uri: str = Field(
-        description="the secret as an otpauth URI, for a QR code",
-        examples=["otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc"],
-    )
+    secret: str = Field(description="Base32, for an authenticator app")
+    uri: str = Field(description="the secret as an otpauth URI, for a QR code")
 
 
 class Confirmation(BaseModel):
@@ -246,12 +242,9 @@ class Confirmation(BaseModel):
 
 
 class RecoveryCodes(BaseModel):
-    """Codes for logins without the authenticator app.
+    """Codes for logins without the authenticator app. Each works once; they are shown only in this response."""
 
-    Each code works once. The codes are shown only in this response.
-    """
-
-    recovery_codes: list[str] = Field(examples=[["abcd-efgh-ijkl-mnop-qrst-uvwx"]])
+    recovery_codes: list[str]
 
 
 class Disabling(BaseModel):
@@ -259,16 +252,16 @@ class Disabling(BaseModel):
 
     model_config = request_config(password=_PASSWORD, totp="492039")
 
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH, examples=[_PASSWORD])
+    password: PresentPassword
     totp: OneTimeCode
 
 
 class Account(BaseModel):
     """An account as its owner and admins see it."""
 
-    id: Uuid = Field(examples=["019aab12-7c00-7123-8456-426614174000"])
-    username: str = Field(examples=["ada"])
-    email: str = Field(examples=["ada@example.com"])
+    id: Uuid
+    username: str
+    email: str
     role: Role
     totp: bool = Field(description="whether a login with the password needs a code")
     created_at: Timestamp
@@ -310,9 +303,7 @@ class UserChange(BaseModel):
 
     role: Annotated[Role | None, expected("user or admin")] = None
     disabled: Annotated[StrictBool | None, expected("true or false")] = None
-    quota: OwnLimits = Field(
-        default_factory=OwnLimits, description="the account's own limits; members that are left out do not change"
-    )
+    quota: OwnLimits = Field(default_factory=OwnLimits, description="members that are left out do not change")
 
 
 class KeyRequest(BaseModel):
@@ -322,7 +313,7 @@ class KeyRequest(BaseModel):
 
     name: Annotated[
         str,
-        Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", examples=["nightly report"]),
+        Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$"),
         expected("1 to 100 characters, none of them a control character"),
     ]
     expires_in: Annotated[
@@ -339,18 +330,14 @@ class KeyRequest(BaseModel):
             min_length=1,
             max_length=len(KeyScope),
             description="what the key may do; null: everything but `admin:read`, which only an admin's key may have",
-            examples=[["calculate"]],
         ),
         expected(
             f"a list of different scopes, each one of {', '.join(KeyScope)}; or null",
             accepts=lambda scopes: scopes is None or len(set(scopes)) == len(scopes),
         ),
     ] = None
-    allow_query: _Flag = Field(
-        default_factory=bool,
-        description="whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone",
-    )
-    limits: KeyLimits = Field(default_factory=KeyLimits, description="the key's own limits, within those of its owner")
+    allow_query: _Flag = Field(default_factory=bool, description="permits `?key=` in URLs; for scope `calculate` alone")
+    limits: KeyLimits = Field(default_factory=KeyLimits)
 
     @field_validator("allow_query")
     @classmethod
@@ -365,40 +352,29 @@ class ApiKey(BaseModel):
 
     id: Uuid
     name: str
-    prefix: str = Field(description="how the key begins", examples=["pck_AZqrEnwA"])
+    prefix: str = Field(description="how the key begins")
     created_at: Timestamp
     expires_at: Timestamp | None
     scopes: list[KeyScope] = Field(description="what the key may do")
     allow_query: bool = Field(description="whether the key may be sent in a URL, as `?key=`")
-    limits: KeyLimits = Field(description="the key's own limits, within those of its owner")
+    limits: KeyLimits
     last_used_at: Timestamp | None = Field(description="to within two minutes")
-    last_used_from: str | None = Field(
-        description="the client's address then, for IPv6 its /64 network", examples=["192.0.2.7"]
-    )
+    last_used_from: str | None = Field(description="the client's address then, for IPv6 its /64 network")
 
 
 class CreatedApiKey(ApiKey):
     """A new API key with its secret text, which is shown only in this response."""
 
-    key: str = Field(
-        description="send it as `Authorization: Bearer ...`, or as the password of HTTP Basic with any user name",
-        examples=["pck_AZqrEnwA..."],
-    )
+    key: str = Field(description="a bearer token, or the password of HTTP Basic with any user name")
 
 
 class Session(BaseModel):
     """A new session."""
 
-    access_token: str = Field(
-        description="a JWT, to be sent as `Authorization: Bearer ...`", examples=["eyJhbGciOiJIUzI1NiJ9..."]
-    )
+    access_token: str = Field(description="a JWT, to be sent as `Authorization: Bearer ...`")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the scheme's name
-    expires_in: int = Field(description="seconds until the access token expires", examples=[900])
-    refresh_token: str | None = Field(
-        None,
-        description="send it to POST /token/refresh for new tokens; replaced at each use; absent with `cookie`",
-        examples=["pcr_AZqrEnwA..."],
-    )
+    expires_in: int = Field(description="seconds until the access token expires")
+    refresh_token: str | None = Field(None, description="replaced at each use; absent with `cookie`")
 
 
 class Refresh(BaseModel):
@@ -407,7 +383,7 @@ class Refresh(BaseModel):
     model_config = request_config(refresh_token="pcr_AZqrEnwA...")  # noqa: S106  # an example
 
     cookie: _Flag = _IN_COOKIE
-    refresh_token: str | None = Field(None, max_length=200, examples=["pcr_AZqrEnwA..."], validate_default=True)
+    refresh_token: str | None = Field(None, max_length=200, validate_default=True)
 
     @field_validator("refresh_token")
     @classmethod
@@ -421,16 +397,13 @@ class Refresh(BaseModel):
 
 
 class OpenSession(BaseModel):
-    """One of the user's open sessions."""
+    """One of the user's open sessions. Its last use is the last login or refresh, not a request."""
 
     id: Uuid
     opened_at: Timestamp
-    last_used_at: Timestamp = Field(description="the last login or refresh; requests with access tokens do not count")
-    address: str | None = Field(description="the network address of the last login or refresh", examples=["192.0.2.7"])
-    client: str | None = Field(
-        description="the program of the last login or refresh, by its User-Agent",
-        examples=["(X11; Linux x86_64) Chrome/130.0.0.0 Safari/537.36"],
-    )
+    last_used_at: Timestamp
+    address: str | None = Field(description="the network address of the last use")
+    client: str | None = Field(description="the program of the last use, by its User-Agent")
     current: bool = Field(description="whether this request belongs to the session")
 
 
@@ -439,7 +412,7 @@ class PasswordChange(BaseModel):
 
     model_config = request_config(current_password=_PASSWORD, new_password=_NEW_PASSWORD)
 
-    current_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+    current_password: PresentPassword
     new_password: Password
 
 
@@ -448,17 +421,14 @@ class AccountDeletion(BaseModel):
 
     model_config = request_config(password=_PASSWORD)
 
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+    password: PresentPassword
 
 
 class CreatedPasswordReset(BaseModel):
     """A one-time token that sets a new password. The token is shown only in this response."""
 
-    token: str = Field(examples=["pcp_AZqrEnwA..."])
-    link: str = Field(
-        description="a page that uses the token, relative to the service's address",
-        examples=["/#password-reset=pcp_AZqrEnwA..."],
-    )
+    token: str
+    link: str = Field(description="a page that uses the token, relative to the service's address")
     expires_at: Timestamp
 
 
@@ -467,5 +437,5 @@ class PasswordReset(BaseModel):
 
     model_config = request_config(token="pcp_AZqrEnwA...", new_password=_NEW_PASSWORD)  # noqa: S106  # an example
 
-    token: str = Field(max_length=200, examples=["pcp_AZqrEnwA..."])
+    token: str = Field(max_length=200)
     new_password: Password

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pycalc.models.formats import timestamp
-from pycalc.models.history import HistoryRow, encode_item_as
+from pycalc.models.history import HistoryRow, encode_item
 from pycalc.models.ids import text_of_id, unix_ms_of_id
 from pycalc.models.json_text import quoted
 
@@ -34,12 +34,11 @@ class Event(NamedTuple):
             return self.content
         # A row has at most about 1,000 characters for each operand and for the result, so the event stays below 8 KiB.
         row = self.content
-        identity, time = text_of_id(row.id), timestamp(row.time_ms)
         trace = "" if row.traceparent is None else f'"traceparent":{quoted(row.traceparent)},'
         return (
-            f'{{"specversion":"1.0","id":"{identity}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
-            f'"subject":"{text_of_id(row.user_id)}","time":"{time}",'
-            f'"datacontenttype":"application/json",{trace}"data":{encode_item_as(row, identity, time)}}}'
+            f'{{"specversion":"1.0","id":"{text_of_id(row.id)}","source":"{EVENT_SOURCE}","type":"{EVENT_TYPE}",'
+            f'"subject":"{text_of_id(row.user_id)}","time":"{timestamp(row.time_ms)}",'
+            f'"datacontenttype":"application/json",{trace}"data":{encode_item(row)}}}'
         ).encode()
 
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 _Check = Callable[[Any], object]
-_TypeT = TypeVar("_TypeT", bound=type)
 
 EXPECTED = "expected"  # the type of an error whose context has, as ``what``, what the field must be
 
@@ -48,11 +47,6 @@ def expected(what: str, *, accepts: _Check = lambda _: True, given: _Check = lam
         raise PydanticCustomError(EXPECTED, "must be {what}", {"what": what})
 
     return WrapValidator(validate)
-
-
-def with_example(**example: Any) -> Callable[[_TypeT], _TypeT]:
-    """Return a decorator that gives a TypedDict an example for the OpenAPI document."""
-    return with_config(json_schema_extra={"example": example})
 
 
 def request_config(**example: Any) -> ConfigDict:

@@ -24,15 +24,11 @@ class IdSource:
     """A source of ids that increase within this process, so that rows sort by id in the order of their commits.
 
     The 74 bits after the timestamp are a counter, with a new random start each millisecond, and random bits (RFC 9562
-    §6.2, method 1).
-
-    If the last id is ahead of the clock by up to AHEAD_MS, the next ids continue from its millisecond. An id that is
-    further ahead, which a wrong clock has made, is ignored: the next ids are lower. Not thread-safe.
+    §6.2, method 1). If the last id is ahead of the clock by up to AHEAD_MS, the next ids continue from its millisecond.
+    An id that is further ahead, which a wrong clock has made, is ignored: the next ids are lower. Not thread-safe.
     """
 
-    def __init__(
-        self, newest: bytes | None = None, report_ahead: Callable[[float], None] = lambda seconds: None
-    ) -> None:
+    def __init__(self, newest: bytes | None = None, report_ahead: Callable[[float], None] = lambda _: None) -> None:
         """Continue after ``newest``, the newest stored id. None means that no id is stored.
 
         ``report_ahead`` is called for each ignored id, with the seconds by which the id is ahead of the clock.

@@ -16,7 +16,6 @@ from pycalc.errors import FieldProblem, InvalidInput
 LARGEST_JSON_INTEGER = 2**53 - 1
 _SHORT_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")  # with at most as many digits as LARGEST_JSON_INTEGER
 _LONGEST_SHOWN = 64  # the most characters of a name in a request that a message repeats
-_Place = tuple[str | int, "_Place | None"]
 quoted: Callable[[str], str] = json.JSONEncoder().encode  # returns a text as a JSON string with quotes and escapes
 
 
@@ -47,14 +46,13 @@ def _number(text: str) -> int | float | str:
 def read_json(body: bytes, number: Callable[[str], Any] = _number, most_objects: int = 1_024) -> Any:
     """Return the document in a body. ``number`` converts the text of each number.
 
-    Raises InvalidInput for text that is not JSON or nested too deeply, and for a repeated member, with a pointer to it.
-    Raises InvalidInput for more than ``most_objects`` objects, and for over 4 · ``most_objects`` numbers or ``[``,
-    because reading them would block the event loop. A ``[`` within a string counts too.
+    Raises InvalidInput for text that is not JSON or nested too deeply, and for a repeated member. Raises it for more
+    than ``most_objects`` objects, and for over 4 · ``most_objects`` numbers or ``[`` (in strings too), because reading
+    them would block the event loop.
     """
     most_parts = 4 * most_objects
     if body.count(b"[") > most_parts:
         raise _too_many()
-    repeated: list[tuple[dict[str, Any], str]] = []
     objects = numbers = 0
 
     def literal(text: str) -> Any:
@@ -71,12 +69,13 @@ def read_json(body: bytes, number: Callable[[str], Any] = _number, most_objects:
             raise _too_many()
         found = dict(pairs)
         if len(found) != len(pairs):
-            times = Counter(name for name, _ in pairs)
-            repeated.append((found, next(name for name in times if times[name] > 1)))
+            ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+            detail = f"The member {shown(name)} is given more than once: send each member of an object once."
+            raise InvalidInput.of(FieldProblem("", detail))
         return found
 
     try:
-        document = json.loads(
+        return json.loads(
             body.decode("utf-8-sig"),
             object_pairs_hook=members,
             parse_int=literal,
@@ -84,13 +83,8 @@ def read_json(body: bytes, number: Callable[[str], Any] = _number, most_objects:
             parse_constant=_refuse_constant,
         )
     except (ValueError, RecursionError):
-        detail = "The body is not valid JSON: send one JSON object, encoded in UTF-8."
-        raise InvalidInput(detail, (FieldProblem("", detail),)) from None
-    if repeated:
-        owner, name = repeated[-1]  # the last one, because no later one can have replaced it
-        detail = f"{shown(name)} is given more than once: send each member of an object once."
-        raise InvalidInput.of(FieldProblem(_path_to(document, owner) + pointer_step(name), detail))
-    return document
+        problem = FieldProblem("", "The body is not valid JSON: send one JSON object, encoded in UTF-8.")
+        raise InvalidInput.of(problem) from None
 
 
 def number_literal(number: str) -> str:
@@ -120,21 +114,3 @@ def _readable(name: str) -> str:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(name)  # NaN and Infinity are not JSON (RFC 8259 section 6)
-
-
-def _path_to(document: Any, wanted: dict[str, Any]) -> str:
-    """Return the JSON pointer to the object ``wanted`` in a document."""
-    # A place is the last step of a pointer and the owner's place, because whole pointers would need too much memory.
-    place: _Place | None = None
-    waiting: list[tuple[_Place | None, Any]] = [(None, document)]
-    while waiting:
-        place, value = waiting.pop()
-        if value is wanted:
-            break
-        children = value.items() if isinstance(value, dict) else enumerate(value)
-        waiting += [((step, place), child) for step, child in children if isinstance(child, dict | list)]
-    steps = []
-    while place is not None:
-        step, place = place
-        steps.append(pointer_step(str(step)))
-    return "".join(reversed(steps))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from limits import RateLimitItem, parse_many
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, WrapValidator
@@ -122,77 +122,48 @@ def _notation(form: str, parse: Callable[[str], object], *others: str) -> WrapVa
     return expected(f"{form}, {otherwise}", accepts=lambda text: text is None or text in others or parse(text))
 
 
-class OwnLimits(BaseModel):
-    """The limits of one account or role, each of which replaces the default limit; null means the default."""
+_RATE = Field(max_length=100, description="calculations", examples=["60/minute; 1000/day"])
+_COMPUTE = Field(max_length=32, description="seconds of computing", examples=["300s/hour"])
+_DIGITS = Field(max_length=32, description="bytes of results", examples=["5GB/day"])
+_RATES = 'limits such as "60/minute; 1000/day"', parse_limits
+_TIMES = 'seconds a minute, hour or day, such as "300s/hour"', parse_seconds
+_SIZES = 'B, kB, MB, GB or TB a minute, hour or day, such as "5GB/day"', parse_bytes
 
+
+class _Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rate_limit: Annotated[
-        StrictStr | None,
-        Field(max_length=100, description='calculations; "0": no limit', examples=["60/minute; 1000/day"]),
-        _notation('limits such as "60/minute; 1000/day"', parse_limits, _NONE),
-    ] = None
-    compute: Annotated[
-        StrictStr | None,
-        Field(max_length=32, description='seconds of computing; "0": no limit', examples=["300s/hour"]),
-        _notation('seconds a minute, hour or day, such as "300s/hour"', parse_seconds, _NONE),
-    ] = None
-    digits: Annotated[
-        StrictStr | None,
-        Field(max_length=32, description='bytes of results; "0": no limit', examples=["5GB/day"]),
-        _notation('B, kB, MB, GB or TB a minute, hour or day, such as "5GB/day"', parse_bytes, _NONE),
-    ] = None
-    history: Annotated[
-        StrictInt | None,
-        Field(ge=0, le=_MOST_ROWS, description="calculations kept; 0: no limit", examples=[100_000]),
-        expected(f"a whole number from 1 to {_MOST_ROWS:,}, 0 for no limit, or null for the default"),
-    ] = None
 
     def in_place_of(self, limits: UserLimits) -> UserLimits:
         """Return a copy of ``limits`` in which each limit that this object sets is replaced."""
-        changed: dict[str, Any] = {}
-        if self.rate_limit is not None:
-            changed["rate_limit"] = "" if self.rate_limit == _NONE else self.rate_limit
-        if self.compute is not None:
-            changed["compute"] = None if self.compute == _NONE else parse_seconds(self.compute)
-        if self.digits is not None:
-            changed["digits"] = None if self.digits == _NONE else parse_bytes(self.digits)
-        if self.history is not None:
-            changed["history"] = self.history or None
+        parsers = {"compute": parse_seconds, "digits": parse_bytes}
+        changed = {}
+        for name, value in self:
+            if value in (_NONE, 0):
+                changed[name] = getattr(UNLIMITED, name)
+            elif value is not None:
+                changed[name] = parsers[name](value) if name in parsers else value
         return replace(limits, **changed)
 
 
-class KeyLimits(BaseModel):
+class OwnLimits(_Limits):
+    """The limits of one account or role: null means the default limit, "0" and a history of 0 mean no limit."""
+
+    rate_limit: Annotated[StrictStr | None, _RATE, _notation(*_RATES, _NONE)] = None
+    compute: Annotated[StrictStr | None, _COMPUTE, _notation(*_TIMES, _NONE)] = None
+    digits: Annotated[StrictStr | None, _DIGITS, _notation(*_SIZES, _NONE)] = None
+    history: Annotated[
+        StrictInt | None,
+        Field(ge=0, le=_MOST_ROWS, description="calculations kept", examples=[100_000]),
+        expected(f"a whole number from 1 to {_MOST_ROWS:,}, 0 for no limit, or null for the default"),
+    ] = None
+
+
+class KeyLimits(_Limits):
     """The limits of an API key, within those of its owner; null means no further limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rate_limit: Annotated[
-        StrictStr | None,
-        Field(max_length=100, description="calculations", examples=["60/minute; 1000/day"]),
-        _notation('limits such as "60/minute; 1000/day"', parse_limits),
-    ] = None
-    compute: Annotated[
-        StrictStr | None,
-        Field(max_length=32, description="seconds of computing", examples=["10s/hour"]),
-        _notation('seconds a minute, hour or day, such as "10s/hour"', parse_seconds),
-    ] = None
-    digits: Annotated[
-        StrictStr | None,
-        Field(max_length=32, description="bytes of results", examples=["100MB/day"]),
-        _notation('B, kB, MB, GB or TB a minute, hour or day, such as "100MB/day"', parse_bytes),
-    ] = None
-
-    def parsed(self) -> UserLimits | None:
-        """Return the limits as UserLimits, or None if no limit is set."""
-        if self == NO_KEY_LIMITS:
-            return None
-        return UserLimits(
-            self.rate_limit or "",
-            parse_seconds(self.compute) if self.compute else None,
-            parse_bytes(self.digits) if self.digits else None,
-            prefix=KEY_NAME,
-        )
+    rate_limit: Annotated[StrictStr | None, _RATE, _notation(*_RATES)] = None
+    compute: Annotated[StrictStr | None, _COMPUTE, _notation(*_TIMES)] = None
+    digits: Annotated[StrictStr | None, _DIGITS, _notation(*_SIZES)] = None
 
 
 NO_KEY_LIMITS = KeyLimits()

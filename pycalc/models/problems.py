@@ -10,8 +10,8 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 class InvalidField(BaseModel):
     """One invalid field of the input."""
 
-    pointer: str = Field(description="JSON pointer (RFC 6901) into the input", examples=["/n"])
-    detail: str = Field(examples=["n must be a whole number of 0 or more"])
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the input")
+    detail: str
     position: int | None = Field(None, description="index of the wrong character in the field's text, from 0")
 
 
@@ -20,11 +20,9 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(
-        description="relative URI of the problem type's documentation", examples=["/docs/problems#not-found"]
-    )
-    title: str = Field(examples=["Not found"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["There is no such path."])
-    instance: str = Field(description="path of the request", examples=["/nowhere"])
+    type: str = Field(description="relative URI of the problem type's documentation")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="path of the request")
     errors: list[InvalidField] | None = Field(None, description="what is wrong and where, at most 20 entries")

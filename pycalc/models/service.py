@@ -12,10 +12,7 @@ from pycalc.models.formats import NextCursor, Timestamp, Uuid
 Circuit = Literal["closed", "half-open", "open"]
 ServiceStatus = Annotated[
     Literal["ok", "degraded", "unavailable"],
-    Field(
-        description="`degraded`: a dependency that requests can do without does not answer; `unavailable`: a necessary "
-        "one does not answer"
-    ),
+    Field(description="`degraded`: an optional dependency does not answer; `unavailable`: a necessary one does not"),
 ]
 
 
@@ -23,9 +20,7 @@ class SignIn(TypedDict):
     """The ways to sign in."""
 
     password: Annotated[bool, Field(description="whether `POST /login` and `POST /register` are open")]
-    provider: Annotated[
-        str | None, Field(description="path that sends a browser to the identity provider; null without one")
-    ]
+    provider: Annotated[str | None, Field(description="path to the identity provider's sign-in; null without one")]
 
 
 class Index(TypedDict):
@@ -76,9 +71,7 @@ class Figures(TypedDict):
     outbox_oldest_seconds: Annotated[float, Field(description="age of the oldest unpublished event")]
     relay_leading: Annotated[bool, Field(description="whether this process publishes events")]
     cache_circuit: Annotated[Circuit, Field(description="the breaker of the shared cache")]
-    disk_free_bytes: Annotated[
-        int | None, Field(description="on the disk of the SQLite file; null without such a file or a reserve")
-    ]
+    disk_free_bytes: Annotated[int | None, Field(description="beside the SQLite file; null without file or reserve")]
     disk_reserve_bytes: Annotated[int, Field(description="calculations are refused below this much free disk")]
 
 

@@ -44,22 +44,10 @@ class Total(NamedTuple):
     compute_us: int
 
 
-class QuotaState(NamedTuple):
-    """The amount of a quota that a user has used."""
-
-    name: str
-    limit: float
-    used: float
-    window: int  # seconds
-    resets_at: int  # seconds since the epoch
-
-
 class QuotaItem(TypedDict):
     """One of the caller's quotas."""
 
-    name: Annotated[
-        str, Field(description="`compute`: seconds of computing; `digits`: bytes of results; `key-...`: of the API key")
-    ]
+    name: Annotated[str, Field(description="`compute`: seconds; `digits`: bytes of results; `key-...`: of the API key")]
     limit: float
     used: Annotated[float, Field(description="since the present window began")]
     remaining: float
@@ -123,19 +111,14 @@ def day_of(day: date) -> int:
     return day.toordinal() - _EPOCH_DAY
 
 
-def encode_report(totals: list[Total], states: Sequence[QuotaState]) -> str:
+def quota_item(name: str, limit: float, used: float, window: int, resets_at: int) -> QuotaItem:
+    """Return the state of a quota, whose window of ``window`` seconds ends ``resets_at`` seconds after the epoch."""
+    remaining, reset = round(max(0, limit - used), 6), timestamp(resets_at * 1000)
+    return QuotaItem(name=name, limit=limit, used=used, remaining=remaining, window=window, resets_at=reset)
+
+
+def encode_report(totals: list[Total], quotas: Sequence[QuotaItem]) -> str:
     """Return a UsageReport as JSON text."""
-    quotas = [
-        QuotaItem(
-            name=state.name,
-            limit=state.limit,
-            used=state.used,
-            remaining=round(max(0, state.limit - state.used), 6),
-            window=state.window,
-            resets_at=timestamp(state.resets_at * 1000),
-        )
-        for state in states
-    ]
     items = ",".join(
         f'{{"day":"{date.fromordinal(total.day + _EPOCH_DAY)}","operation":{quoted(total.operation)},'
         f'"count":{total.calculations},"cached":{total.cached},"digits":{json_literal(str(total.digits))},'

@@ -24,9 +24,10 @@ from pycalc.resources.backends import Backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.access_tokens import TokenSigner
 from pycalc.services.accounts.accounts import AccountPolicy, Accounts
-from pycalc.services.accounts.api_keys import ApiKeys, KeyUseWriter
+from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
+from pycalc.services.accounts.authorization import LimitPolicy
 from pycalc.services.accounts.bootstrap import (
     KEY_FILE,
     PASSWORD_KEY_FILE,
@@ -34,10 +35,9 @@ from pycalc.services.accounts.bootstrap import (
     forget_bootstrap_token,
     offer_bootstrap_token,
 )
-from pycalc.services.accounts.limit_policy import LimitPolicy
 from pycalc.services.accounts.oidc.id_tokens import Requirement
 from pycalc.services.accounts.oidc.provider import Provider, ProviderSettings
-from pycalc.services.accounts.oidc.sign_in import ClaimRules, ProviderSignIn
+from pycalc.services.accounts.oidc.sign_in import ProviderSignIn
 from pycalc.services.accounts.password_resets import PasswordResets
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.revocation_watcher import RevocationWatcher
@@ -76,10 +76,12 @@ class AccountServices:
         if shared is not None:
             shared.revocations.listen(watcher.poll_now)
         self.keys = ApiKeys(SqlKeyStore(database, backends.unshared), token_cache, ids, metrics, audit)
-        stack.closing(KeyUseWriter(self.keys.uses))
+        stack.closing(self.keys.uses).start()
         sessions = Sessions(SqlSessionStore(database, backends.unshared), tokens, ids, metrics, audit)
+        policy = _policy(settings, retention.account_deleted)
+        self.accounts = Accounts(users, self.keys, passwords, token_cache, ids, audit, policy)
         password_keys = _password_keys(settings)
-        self.totp = Totp(SqlTotpStore(database), users, passwords, SecretCipher(password_keys), token_cache, audit)
+        self.totp = Totp(SqlTotpStore(database), self.accounts, SecretCipher(password_keys))
         self.authenticator = Authenticator(
             users,
             sessions,
@@ -97,14 +99,11 @@ class AccountServices:
             secret = settings.oidc_client_secret.get_secret_value()
             client = ProviderSettings(settings.oidc_issuer, settings.oidc_client_id, secret, settings.oidc_redirect_url)
             provider = stack.closing(Provider(client, metrics))
-            claims = ClaimRules(_requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim))
-            self.provider_sign_in = ProviderSignIn(provider, claims, users, sessions, token_cache, ids)
+            admin, factor = _requirement(settings.oidc_role_claim), _requirement(settings.oidc_factor_claim)
+            self.provider_sign_in = ProviderSignIn(provider, admin, factor, users, sessions, token_cache, ids)
         if key_file is not None:
             stack.closing(SigningKeyFile(key_file, secrets, self.authenticator.replace_keys, metrics))
-        policy = _policy(settings, retention.account_deleted)
-        self.accounts = Accounts(users, self.keys, passwords, token_cache, ids, audit, policy)
-        resets = SqlPasswordResetStore(database)
-        self.password_resets = PasswordResets(resets, self.accounts, passwords, token_cache, audit)
+        self.password_resets = PasswordResets(SqlPasswordResetStore(database), self.accounts)
         # The HMAC key of results' ETags, the same on all instances.
         self.etag_key = hmac.digest(password_keys[0].encode(), b"pycalc etag", "sha256")
 

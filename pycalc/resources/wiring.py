@@ -30,7 +30,7 @@ from pycalc.resources.backends import Backends, open_backends
 from pycalc.resources.resource_stack import ResourceStack
 from pycalc.services.accounts.accounts import AccountList
 from pycalc.services.accounts.audit_log import AuditLog, AuditReader, RefusalLog
-from pycalc.services.accounts.limit_policy import LimitPolicy
+from pycalc.services.accounts.authorization import LimitPolicy
 from pycalc.services.accounts.passwords import MAX_HASHES
 from pycalc.services.calculations.batch import BatchCalculator
 from pycalc.services.calculations.calculator import Calculator

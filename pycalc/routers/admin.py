@@ -10,9 +10,9 @@ from pydantic import Field
 
 from pycalc import __version__
 from pycalc.models.audit import AUDIT_CSV_HEADER, AUDIT_EXAMPLE, AuditFilter, AuditPage
+from pycalc.models.auth import KeyScope
 from pycalc.models.formats import PageLimit
 from pycalc.models.ids import cursor_id
-from pycalc.models.scopes import KeyScope
 from pycalc.models.service import DeadLetterPage, Overview
 from pycalc.routers.history import export_responses
 from pycalc.routers.http.deps import AdminDep, AdminReaderDep, ResourcesDep, caller_of
@@ -65,7 +65,7 @@ async def list_audit(
 
     layout = AUDIT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
-    read = partial(resources.audit.entries, selection)
+    read = partial(resources.audit.store.page, selection)
     pages = resources.exports.records(caller, require_rights, read, layout, cursor_id(query.cursor), limit)
     return await export_response(request.scope, pages, media_type, layout, "audit")
 

@@ -13,11 +13,11 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from pycalc.errors import FieldProblem, InvalidInput, PycalcError
+from pycalc.models.auth import KeyScope
 from pycalc.models.events import Event
 from pycalc.models.formats import Uuid
 from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.ids import id_of_text, text_of_id
-from pycalc.models.scopes import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.connection import ClientGone, disconnected
 from pycalc.routers.http.deps import EventsReadDep, ResourcesDep, caller_of

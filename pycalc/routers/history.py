@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
+from pycalc.models.auth import KeyScope
 from pycalc.models.formats import PageLimit, expected
 from pycalc.models.history import CSV_HEADER, HISTORY_EXAMPLE, HistoryPage
-from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import HistoryReadDep, ResourcesDep, caller_of
 from pycalc.routers.http.exports import VARY, Cursor, Since, Until, export_response
 from pycalc.routers.http.headers import next_link

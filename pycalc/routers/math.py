@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
-from pycalc.models.scopes import KeyScope
+from pycalc.models.auth import KeyScope
 from pycalc.observability.requests import context_of
 from pycalc.routers.http.calculations import CALCULATION_PROBLEMS, TEXT_RESPONSES, calculate_and_respond, spend
 from pycalc.routers.http.deps import BEARER, caller_of, resources_of

@@ -42,7 +42,7 @@ SignInDep = Annotated[ProviderSignIn, Depends(_sign_in)]
 
 def _cookie(sign_in: ProviderSignIn) -> tuple[str, bool]:
     """Return the name of the cookie that ties a sign-in to its browser, and whether the cookie is for https only."""
-    secure = sign_in.redirect_url.startswith("https:")
+    secure = sign_in.provider.settings.redirect_url.startswith("https:")
     # The prefix prevents other hosts of the domain from setting the cookie (RFC 6265bis §4.1.3).
     return ("__Host-pycalc-sign-in" if secure else "pycalc-sign-in"), secure
 

@@ -15,7 +15,7 @@ from pycalc.services.accounts.accounts import AccountPolicy, Accounts, AdminRegi
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import AuditLog
 from pycalc.services.accounts.authenticator import Authenticator
-from pycalc.services.accounts.limit_policy import LimitPolicy
+from pycalc.services.accounts.authorization import LimitPolicy
 from pycalc.services.accounts.passwords import PasswordHasher
 from pycalc.services.accounts.sessions import Sessions
 from pycalc.services.accounts.token_cache import TokenCache
@@ -58,9 +58,10 @@ def authentication(
     keys = ApiKeys(MemoryKeyStore(users), token_cache, ids, metrics, audit)
     sessions = Sessions(users.sessions, TokenSigner(["k" * 32], ids, 3600), ids, metrics, audit)
     second_factors = MemoryTotpStore(users)
-    totp = Totp(second_factors, users, passwords, SecretCipher(["p" * 32]), token_cache, audit, wall_clock)
+    accounts = Accounts(users, keys, passwords, token_cache, ids, audit, policy)
+    totp = Totp(second_factors, accounts, SecretCipher(["p" * 32]), wall_clock)
     return Authentication(
-        Accounts(users, keys, passwords, token_cache, ids, audit, policy),
+        accounts,
         keys,
         Authenticator(
             users,

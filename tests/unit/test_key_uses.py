@@ -11,7 +11,7 @@ from pycalc.errors import StoreUnavailable
 from pycalc.models.auth import StoredKey
 from pycalc.observability.metrics import Metrics
 from pycalc.services.accounts import api_keys
-from pycalc.services.accounts.api_keys import KeyUses, KeyUseWriter
+from pycalc.services.accounts.api_keys import KeyUses
 from tests.harness.stores import USER_ID, MemoryKeyStore, MemoryUserStore
 
 pytestmark = pytest.mark.anyio
@@ -65,10 +65,10 @@ async def test_uses_wait_while_the_database_is_away(store: MemoryKeyStore, failu
     store.failure = failure
     with pytest.raises(type(failure)):
         await uses.store()
-    writer = KeyUseWriter(uses)
+    uses.start()
     await asyncio.sleep(0)
     store.failure = None
-    await writer.aclose()
+    await uses.aclose()
     assert [[use.key_id for use in round_] for round_ in store.noted] == [[ADA]]
 
 

@@ -128,7 +128,7 @@ def test_only_public_signature_keys_are_read() -> None:
     """
     others = [{"kty": "oct", "k": "AAAA"}, {**PUBLIC, "use": "enc"}, {"kty": "EC"}, "key", None]
     assert [key.key_id for key in signing_keys({"keys": [*others, PUBLIC, {**PUBLIC, "use": "sig"}]})] == ["one"] * 2
-    documents: list[object] = [{}, {"keys": {}}, [], None]
+    documents: list[dict[str, Any]] = [{}, {"keys": {}}, {"keys": None}]
     for document in documents:
         with pytest.raises(ValueError, match="key set"):
             signing_keys(document)

@@ -29,7 +29,7 @@ def new_quota(name: str = "compute") -> WindowQuota:
 
 def used(quota: WindowQuota) -> float | None:
     """Return how many seconds Ada has used, or None if she has no quota."""
-    return next((state.used for state in quota.states(ADA)), None)
+    return next((state["used"] for state in quota.states(ADA)), None)
 
 
 @asynccontextmanager
@@ -149,9 +149,9 @@ async def test_what_is_shown_includes_other_processes() -> None:
         before.charge(ADA, 299.5)
     quota = new_quota()
     keeper = QuotaKeeper(store, [quota, new_quota("digits")])
-    assert [state.used for state in await keeper.states(ADA)] == [299.5]
+    assert [state["used"] for state in await keeper.states(ADA)] == [299.5]
     store.failure = StoreUnavailable("The database is not available.")
-    assert [state.used for state in await keeper.states(ADA)] == [299.5]
+    assert [state["used"] for state in await keeper.states(ADA)] == [299.5]
     store.failure = Overloaded("Too many of your requests wait.")
     with pytest.raises(Overloaded):
         await keeper.states(ADA)

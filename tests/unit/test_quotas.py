@@ -11,7 +11,7 @@ from pycalc.db.base import QuotaTotal
 from pycalc.errors import LimitState, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits, parse_bytes, parse_seconds
-from pycalc.models.usage import QuotaState
+from pycalc.models.usage import quota_item
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.quotas import WindowQuota, compute_quota, digits_quota
 from tests.harness.callers import caller
@@ -51,7 +51,7 @@ def quota(clock: Clock, metrics: Metrics) -> WindowQuota:
 def used(quota: WindowQuota, user: Principal = ADA) -> float:
     """Return the seconds that a user has used."""
     (state,) = quota.states(user)
-    return state.used
+    return state["used"]
 
 
 def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: Clock, metrics: Metrics) -> None:
@@ -71,7 +71,7 @@ def test_a_quota_is_used_up_and_resets_with_the_hour(quota: WindowQuota, clock: 
         quota.require(ADA)
     clock.now = 11 * HOUR
     quota.require(ADA, 300.0)
-    assert quota.states(ADA) == [QuotaState("compute", 300, 0.0, HOUR, 12 * HOUR)]
+    assert quota.states(ADA) == [quota_item("compute", 300, 0.0, HOUR, 12 * HOUR)]
 
 
 def test_what_would_exceed_the_quota_is_refused_before(quota: WindowQuota) -> None:
@@ -150,10 +150,10 @@ def test_a_refund_belongs_to_the_window_of_its_charge(quota: WindowQuota, clock:
     of_key, of_user = quota.spend(key, 50.0), quota.spend(ADA, 100.0)
     clock.now += HOUR
     quota.add(of_key, -50.0)
-    assert [state.used for state in quota.states(key)] == [0.0, 0.0]
+    assert [state["used"] for state in quota.states(key)] == [0.0, 0.0]
     quota.spend(key, 120.0)
     quota.add(of_user, -100.0)
-    assert [state.used for state in quota.states(key)] == [120.0, 120.0]
+    assert [state["used"] for state in quota.states(key)] == [120.0, 120.0]
     with pytest.raises(QuotaExceeded):
         quota.spend(key, 1.0)
     with pytest.raises(QuotaExceeded):
@@ -166,12 +166,12 @@ def test_a_refund_gives_back_what_was_charged(quota: WindowQuota) -> None:
     uses = quota.spend(key, 9.0)
     quota.charge(key, 0.5)
     quota.add(uses, -9.0)
-    assert [state.used for state in quota.states(key)] == [0.5, 0.5]
+    assert [state["used"] for state in quota.states(key)] == [0.5, 0.5]
     uses = quota.spend(key, 9.0)
     free = caller(ADA.user_id)
     assert quota.spend(free, 1e30) == []
     quota.add(uses, -9.0)
-    assert [state.used for state in quota.states(key)] == [0.5, 0.5]
+    assert [state["used"] for state in quota.states(key)] == [0.5, 0.5]
 
 
 def test_a_quota_that_no_database_counts_is_refused() -> None:
@@ -199,7 +199,7 @@ def test_another_limit_is_in_force_at_once(quota: WindowQuota) -> None:
         quota.require(lower)
     quota.require(ADA, 260.0)
     daily = caller(ADA.user_id, UserLimits(compute=UserLimit(30, DAY)))
-    assert quota.states(daily) == [QuotaState("compute", 30, 0.0, DAY, DAY)]
+    assert quota.states(daily) == [quota_item("compute", 30, 0.0, DAY, DAY)]
     assert sorted((use.ends, use.used) for use in quota.unstored()) == [(11 * HOUR, 40_000_000), (DAY, 0)]
 
 
@@ -260,12 +260,12 @@ def test_a_key_counts_in_its_own_quota_and_in_its_users(quota: WindowQuota) -> N
     key = key_of(ADA, UserLimit(10, DAY))
     quota.charge(ADA, 5.0)
     quota.spend(key, 9.0)
-    assert quota.states(ADA) == [QuotaState("compute", 300, 14.0, HOUR, 11 * HOUR)]
-    assert quota.states(key) == [*quota.states(ADA), QuotaState("key-compute", 10, 9.0, DAY, DAY)]
+    assert quota.states(ADA) == [quota_item("compute", 300, 14.0, HOUR, 11 * HOUR)]
+    assert quota.states(key) == [*quota.states(ADA), quota_item("key-compute", 10, 9.0, DAY, DAY)]
     with pytest.raises(QuotaExceeded, match="No more than 10 seconds of computing a day with this API key"):
         quota.spend(key, 2.0)
     quota.require(ADA, 200.0)
-    assert quota.states(key)[0].used == 14.0
+    assert quota.states(key)[0]["used"] == 14.0
     stored = {(use.user_id, use.ends): use.used for use in quota.unstored()}
     assert stored == {(ADA.user_id, 11 * HOUR): 14_000_000, (b"k" * 16, DAY): 9_000_000}
 

@@ -10,7 +10,6 @@ import pytest
 
 from pycalc.errors import Conflict, Forbidden, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.auth import KeyRequest, Principal, Registration, Role
-from pycalc.models.scopes import KeyScope
 from pycalc.services.accounts.totp import SecretCipher
 from tests.harness.authentication import Authentication, authentication
 from tests.harness.one_time_codes import code_at
@@ -181,15 +180,6 @@ async def test_it_is_turned_off_with_password_and_code(ada: Enrolled) -> None:
     assert not await ada.accepts(None)
     await ada.services.totp.disable(caller, PASSWORD, code)
     assert await ada.accepts(None)
-
-
-async def test_a_key_touches_no_second_factor(ada: Enrolled) -> None:
-    """An API key can neither enrol, confirm nor remove a second factor."""
-    key = Principal(ADA, "ada", Role.USER, BOB, float(NOW), rights=frozenset(KeyScope))
-    totp = ada.services.totp
-    for attempt in (totp.enrol(key, PASSWORD), totp.confirm(key, "123456"), totp.disable(key, PASSWORD, "123456")):
-        with pytest.raises(Forbidden):
-            await attempt
 
 
 async def test_an_admin_must_enrol_where_the_setting_says_so() -> None:

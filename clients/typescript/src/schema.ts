@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 440fee73fbd43db9d443029e7807fcd98085736e68b4fbb93d64ecea442b4dc6
+// Made by `make client-types` of schemas with the SHA-256 b3a0a17bd9c54a47ae949395f690101083b56a7d8d37c4c5559d82ac6351f5b5
 
 export type ProblemCode = "bad-request" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "precondition-failed" | "payload-too-large" | "unsupported-media-type" | "range-not-satisfiable" | "validation-error" | "domain-error" | "result-too-large" | "rate-limited" | "quota-exceeded" | "internal-error" | "overloaded" | "unavailable" | "computation-timeout";
 
@@ -19,18 +19,11 @@ export interface components {
             /**
              * Id
              * Format: uuid
-             * @example 019aab12-7c00-7123-8456-426614174000
              */
             id: string;
-            /**
-             * Username
-             * @example ada
-             */
+            /** Username */
             username: string;
-            /**
-             * Email
-             * @example ada@example.com
-             */
+            /** Email */
             email: string;
             role: components["schemas"]["Role"];
             /**
@@ -89,7 +82,6 @@ export interface components {
             /**
              * Prefix
              * @description how the key begins
-             * @example pck_AZqrEnwA
              */
             prefix: string;
             /**
@@ -109,7 +101,6 @@ export interface components {
              * @description whether the key may be sent in a URL, as `?key=`
              */
             allow_query: boolean;
-            /** @description the key's own limits, within those of its owner */
             limits: components["schemas"]["KeyLimits"];
             /**
              * Last Used At
@@ -119,27 +110,12 @@ export interface components {
             /**
              * Last Used From
              * @description the client's address then, for IPv6 its /64 network
-             * @example 192.0.2.7
              */
             last_used_from: string | null;
         };
         /**
          * AuditItem
          * @description An entry of the audit log.
-         * @example {
-         *       "action": "account changed",
-         *       "actor": "root",
-         *       "address": "198.51.100.7",
-         *       "created_at": "2026-11-29T20:37:06.164Z",
-         *       "details": {
-         *         "changed": {
-         *           "disabled": true
-         *         }
-         *       },
-         *       "id": "01a22906-91f3-712d-8684-c226048b9bdd",
-         *       "outcome": "done",
-         *       "subject": "ada"
-         *     }
          */
         AuditItem: {
             /**
@@ -162,7 +138,7 @@ export interface components {
             actor: string | null;
             /**
              * Subject
-             * @description the account that it was done to, or the name that was tried; null: none
+             * @description the account that it was done to, or a name that was tried
              */
             subject: string | null;
             /**
@@ -209,18 +185,6 @@ export interface components {
         /**
          * Calculation
          * @description One calculation and its result.
-         * @example {
-         *       "cached": false,
-         *       "digits": 21,
-         *       "elapsed_ms": 0.278,
-         *       "exact": true,
-         *       "id": "01a22906-89c8-7645-876f-c70985c56e80",
-         *       "input": {
-         *         "n": 100
-         *       },
-         *       "operation": "fibonacci",
-         *       "result": "354224848179261915075"
-         *     }
          */
         Calculation: {
             /**
@@ -233,25 +197,14 @@ export interface components {
             operation: string;
             /**
              * Input
-             * @description the operands in canonical form; one of over 20,000 characters is shortened to its ends, its length and its SHA-256
+             * @description operands in canonical form; one of over 20,000 characters is shortened to its ends, its length and its SHA-256
              */
             input: {
                 [key: string]: components["schemas"]["Number"];
             };
             /**
-             * Result
-             * @description a boolean is the value of a comparison or of isprime, a list that of factorize, an object that of iroot; with `base` the digits are always a string
-             */
-            result: components["schemas"]["Number"] | boolean | components["schemas"]["PrimePower"][] | components["schemas"]["IntegerRoot"];
-            /**
-             * Digits
-             * Format: int64
-             * @description number of digits in the result; 0 if it is no number
-             */
-            digits: number;
-            /**
              * Exact
-             * @description false: correctly rounded to the asked precision, or a root with a remainder
+             * @description false: correctly rounded to the precision, or a root with a remainder
              */
             exact: boolean;
             /**
@@ -262,9 +215,20 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the arrival of the whole request to the verified result, without the recording; in a batch, from the start of this calculation
+             * @description milliseconds from the whole request, in a batch from the calculation's start, to the verified result
              */
             elapsed_ms: number;
+            /**
+             * Result
+             * @description boolean: isprime, comparisons; list: factorize; object: iroot; string: with `base`
+             */
+            result: components["schemas"]["Number"] | boolean | components["schemas"]["PrimePower"][] | components["schemas"]["IntegerRoot"];
+            /**
+             * Digits
+             * Format: int64
+             * @description number of digits in the result; 0 if it is no number
+             */
+            digits: number;
         };
         /** @description a calculation; with `view=summary`, its size and ends */
         CalculationResult: components["schemas"]["Calculation"] | components["schemas"]["Summary"];
@@ -279,7 +243,6 @@ export interface components {
             /**
              * Totp
              * @description 6 digits of the authenticator app or, once it is confirmed, a recovery code
-             * @example 492039
              */
             totp: string;
         };
@@ -298,7 +261,6 @@ export interface components {
             /**
              * Prefix
              * @description how the key begins
-             * @example pck_AZqrEnwA
              */
             prefix: string;
             /**
@@ -318,7 +280,6 @@ export interface components {
              * @description whether the key may be sent in a URL, as `?key=`
              */
             allow_query: boolean;
-            /** @description the key's own limits, within those of its owner */
             limits: components["schemas"]["KeyLimits"];
             /**
              * Last Used At
@@ -328,13 +289,11 @@ export interface components {
             /**
              * Last Used From
              * @description the client's address then, for IPv6 its /64 network
-             * @example 192.0.2.7
              */
             last_used_from: string | null;
             /**
              * Key
-             * @description send it as `Authorization: Bearer ...`, or as the password of HTTP Basic with any user name
-             * @example pck_AZqrEnwA...
+             * @description a bearer token, or the password of HTTP Basic with any user name
              */
             key: string;
         };
@@ -343,15 +302,11 @@ export interface components {
          * @description A one-time token that sets a new password. The token is shown only in this response.
          */
         CreatedPasswordReset: {
-            /**
-             * Token
-             * @example pcp_AZqrEnwA...
-             */
+            /** Token */
             token: string;
             /**
              * Link
              * @description a page that uses the token, relative to the service's address
-             * @example /#password-reset=pcp_AZqrEnwA...
              */
             link: string;
             /**
@@ -369,21 +324,15 @@ export interface components {
          *     }
          */
         Credentials: {
-            /**
-             * Username
-             * @example ada
-             */
+            /** Username */
             username: string;
-            /**
-             * Password
-             * @example correct horse battery staple
-             */
+            /** Password */
             password: string;
             /** Totp */
             totp?: string | null;
             /**
              * Cookie
-             * @description true for browsers: the refresh token comes in a cookie that no script can read, and not in the body
+             * @description for browsers: the refresh token comes only in an HttpOnly cookie
              */
             cookie?: boolean;
         };
@@ -468,15 +417,11 @@ export interface components {
          *     }
          */
         Disabling: {
-            /**
-             * Password
-             * @example correct horse battery staple
-             */
+            /** Password */
             password: string;
             /**
              * Totp
              * @description 6 digits of the authenticator app or, once it is confirmed, a recovery code
-             * @example 492039
              */
             totp: string;
         };
@@ -488,31 +433,12 @@ export interface components {
          *     }
          */
         Enrolment: {
-            /**
-             * Password
-             * @example correct horse battery staple
-             */
+            /** Password */
             password: string;
         };
         /**
          * EvaluationPreview
          * @description The size and the cost of an expression, estimated before its value is computed.
-         * @example {
-         *       "call": {
-         *         "input": {
-         *           "x": 3,
-         *           "y": 1000000000000
-         *         },
-         *         "operation": "pow"
-         *       },
-         *       "digits": 477121254720,
-         *       "exact": true,
-         *       "expression": "3^(10^12)",
-         *       "limit": 25000000,
-         *       "seconds": 269237,
-         *       "timeout": 30,
-         *       "too_large": true
-         *     }
          */
         EvaluationPreview: {
             /**
@@ -524,7 +450,7 @@ export interface components {
             digits: components["schemas"]["Number"];
             /**
              * Exact
-             * @description false: the value is, or may be, rounded to the asked precision
+             * @description false: the value may be rounded to the precision
              */
             exact: boolean;
             /**
@@ -550,7 +476,7 @@ export interface components {
              * @description seconds after which a computation is stopped
              */
             timeout: number;
-            /** @description a calculation of the same value; with `view=summary` it gives the size and both ends */
+            /** @description the same value, for `view=summary` */
             call?: components["schemas"]["SummarisableCall"];
         };
         /**
@@ -632,7 +558,7 @@ export interface components {
             cache_circuit: "closed" | "half-open" | "open";
             /**
              * Disk Free Bytes
-             * @description on the disk of the SQLite file; null without such a file or a reserve
+             * @description beside the SQLite file; null without file or reserve
              */
             disk_free_bytes: number | null;
             /**
@@ -645,23 +571,6 @@ export interface components {
         /**
          * HistoryItem
          * @description A calculation as shown in the history.
-         * @example {
-         *       "cached": false,
-         *       "created_at": "2026-11-29T20:37:04.072Z",
-         *       "digits": 21,
-         *       "elapsed_ms": 0.278,
-         *       "exact": true,
-         *       "id": "01a22906-89c8-7645-876f-c70985c56e80",
-         *       "input": {
-         *         "n": 100
-         *       },
-         *       "leading": "35422484817926191507",
-         *       "operation": "fibonacci",
-         *       "result": "354224848179261915075",
-         *       "sha256": "9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830",
-         *       "trailing": "54224848179261915075",
-         *       "user": "ada"
-         *     }
          */
         HistoryItem: {
             /**
@@ -707,7 +616,7 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the arrival of the whole request to the verified result, without the recording; in a batch, from the start of this calculation
+             * @description milliseconds from the whole request, in a batch from the calculation's start, to the verified result
              */
             elapsed_ms: number;
             /** User */
@@ -815,13 +724,9 @@ export interface components {
             /**
              * Pointer
              * @description JSON pointer (RFC 6901) into the input
-             * @example /n
              */
             pointer: string;
-            /**
-             * Detail
-             * @example n must be a whole number of 0 or more
-             */
+            /** Detail */
             detail: string;
             /**
              * Position
@@ -843,13 +748,13 @@ export interface components {
             /**
              * Compute
              * @description seconds of computing
-             * @example 10s/hour
+             * @example 300s/hour
              */
             compute?: string | null;
             /**
              * Digits
              * @description bytes of results
-             * @example 100MB/day
+             * @example 5GB/day
              */
             digits?: string | null;
         };
@@ -865,10 +770,7 @@ export interface components {
          *     }
          */
         KeyRequest: {
-            /**
-             * Name
-             * @example nightly report
-             */
+            /** Name */
             name: string;
             /**
              * Expires In
@@ -878,17 +780,13 @@ export interface components {
             /**
              * Scopes
              * @description what the key may do; null: everything but `admin:read`, which only an admin's key may have
-             * @example [
-             *       "calculate"
-             *     ]
              */
             scopes?: components["schemas"]["KeyScope"][] | null;
             /**
              * Allow Query
-             * @description whether the key may be sent in a URL, as `?key=`; only with the scope `calculate` alone
+             * @description permits `?key=` in URLs; for scope `calculate` alone
              */
             allow_query?: boolean;
-            /** @description the key's own limits, within those of its owner */
             limits?: components["schemas"]["KeyLimits"];
         };
         /**
@@ -905,18 +803,11 @@ export interface components {
             /**
              * Id
              * Format: uuid
-             * @example 019aab12-7c00-7123-8456-426614174000
              */
             id: string;
-            /**
-             * Username
-             * @example ada
-             */
+            /** Username */
             username: string;
-            /**
-             * Email
-             * @example ada@example.com
-             */
+            /** Email */
             email: string;
             role: components["schemas"]["Role"];
             /**
@@ -954,7 +845,7 @@ export interface components {
         Number: number | string;
         /**
          * OpenSession
-         * @description One of the user's open sessions.
+         * @description One of the user's open sessions. Its last use is the last login or refresh, not a request.
          */
         OpenSession: {
             /**
@@ -970,19 +861,16 @@ export interface components {
             /**
              * Last Used At
              * Format: date-time
-             * @description the last login or refresh; requests with access tokens do not count
              */
             last_used_at: string;
             /**
              * Address
-             * @description the network address of the last login or refresh
-             * @example 192.0.2.7
+             * @description the network address of the last use
              */
             address: string | null;
             /**
              * Client
-             * @description the program of the last login or refresh, by its User-Agent
-             * @example (X11; Linux x86_64) Chrome/130.0.0.0 Safari/537.36
+             * @description the program of the last use, by its User-Agent
              */
             client: string | null;
             /**
@@ -1003,7 +891,7 @@ export interface components {
             version: string;
             /**
              * Status
-             * @description `degraded`: a dependency that requests can do without does not answer; `unavailable`: a necessary one does not answer
+             * @description `degraded`: an optional dependency does not answer; `unavailable`: a necessary one does not
              * @enum {string}
              */
             status: "ok" | "degraded" | "unavailable";
@@ -1028,30 +916,30 @@ export interface components {
         };
         /**
          * OwnLimits
-         * @description The limits of one account or role, each of which replaces the default limit; null means the default.
+         * @description The limits of one account or role: null means the default limit, "0" and a history of 0 mean no limit.
          */
         OwnLimits: {
             /**
              * Rate Limit
-             * @description calculations; "0": no limit
+             * @description calculations
              * @example 60/minute; 1000/day
              */
             rate_limit?: string | null;
             /**
              * Compute
-             * @description seconds of computing; "0": no limit
+             * @description seconds of computing
              * @example 300s/hour
              */
             compute?: string | null;
             /**
              * Digits
-             * @description bytes of results; "0": no limit
+             * @description bytes of results
              * @example 5GB/day
              */
             digits?: string | null;
             /**
              * History
-             * @description calculations kept; 0: no limit
+             * @description calculations kept
              * @example 100000
              */
             history?: number | null;
@@ -1067,10 +955,7 @@ export interface components {
         PasswordChange: {
             /** Current Password */
             current_password: string;
-            /**
-             * New Password
-             * @example correct horse battery staple
-             */
+            /** New Password */
             new_password: string;
         };
         /**
@@ -1082,15 +967,9 @@ export interface components {
          *     }
          */
         PasswordReset: {
-            /**
-             * Token
-             * @example pcp_AZqrEnwA...
-             */
+            /** Token */
             token: string;
-            /**
-             * New Password
-             * @example correct horse battery staple
-             */
+            /** New Password */
             new_password: string;
         };
         /**
@@ -1114,29 +993,20 @@ export interface components {
             /**
              * Type
              * @description relative URI of the problem type's documentation
-             * @example /docs/problems#not-found
              */
             type: string;
-            /**
-             * Title
-             * @example Not found
-             */
+            /** Title */
             title: string;
             /**
              * Status
              * Format: int64
-             * @example 404
              */
             status: number;
-            /**
-             * Detail
-             * @example There is no such path.
-             */
+            /** Detail */
             detail: string;
             /**
              * Instance
              * @description path of the request
-             * @example /nowhere
              */
             instance: string;
             /**
@@ -1154,7 +1024,7 @@ export interface components {
         QuotaItem: {
             /**
              * Name
-             * @description `compute`: seconds of computing; `digits`: bytes of results; `key-...`: of the API key
+             * @description `compute`: seconds; `digits`: bytes of results; `key-...`: of the API key
              */
             name: string;
             /**
@@ -1193,7 +1063,7 @@ export interface components {
         Readiness: {
             /**
              * Status
-             * @description `degraded`: a dependency that requests can do without does not answer; `unavailable`: a necessary one does not answer
+             * @description `degraded`: an optional dependency does not answer; `unavailable`: a necessary one does not
              * @enum {string}
              */
             status: "ok" | "degraded" | "unavailable";
@@ -1207,17 +1077,10 @@ export interface components {
         };
         /**
          * RecoveryCodes
-         * @description Codes for logins without the authenticator app.
-         *
-         *     Each code works once. The codes are shown only in this response.
+         * @description Codes for logins without the authenticator app. Each works once; they are shown only in this response.
          */
         RecoveryCodes: {
-            /**
-             * Recovery Codes
-             * @example [
-             *       "abcd-efgh-ijkl-mnop-qrst-uvwx"
-             *     ]
-             */
+            /** Recovery Codes */
             recovery_codes: string[];
         };
         /**
@@ -1230,13 +1093,10 @@ export interface components {
         Refresh: {
             /**
              * Cookie
-             * @description true for browsers: the refresh token comes in a cookie that no script can read, and not in the body
+             * @description for browsers: the refresh token comes only in an HttpOnly cookie
              */
             cookie?: boolean;
-            /**
-             * Refresh Token
-             * @example pcr_AZqrEnwA...
-             */
+            /** Refresh Token */
             refresh_token?: string | null;
         };
         /**
@@ -1251,20 +1111,15 @@ export interface components {
         Registration: {
             /**
              * Username
-             * @description 3 to 32 ASCII letters, digits, dots, underscores and hyphens; upper and lower case count as equal
-             * @example ada
+             * @description 3 to 32 ASCII letters, digits, dots, underscores and hyphens, the first a letter or a digit; upper and lower case count as equal
              */
             username: string;
             /**
              * Email
              * Format: email
-             * @example ada@example.com
              */
             email: string;
-            /**
-             * Password
-             * @example correct horse battery staple
-             */
+            /** Password */
             password: string;
             /**
              * Confirm Password
@@ -1288,7 +1143,6 @@ export interface components {
             /**
              * Access Token
              * @description a JWT, to be sent as `Authorization: Bearer ...`
-             * @example eyJhbGciOiJIUzI1NiJ9...
              */
             access_token: string;
             /**
@@ -1301,13 +1155,11 @@ export interface components {
              * Expires In
              * Format: int64
              * @description seconds until the access token expires
-             * @example 900
              */
             expires_in: number;
             /**
              * Refresh Token
-             * @description send it to POST /token/refresh for new tokens; replaced at each use; absent with `cookie`
-             * @example pcr_AZqrEnwA...
+             * @description replaced at each use; absent with `cookie`
              */
             refresh_token?: string | null;
         };
@@ -1323,7 +1175,7 @@ export interface components {
             password: boolean;
             /**
              * Provider
-             * @description path that sends a browser to the identity provider; null without one
+             * @description path to the identity provider's sign-in; null without one
              */
             provider: string | null;
         };
@@ -1342,33 +1194,39 @@ export interface components {
         /**
          * Summary
          * @description The number of digits of a result, and its first and last digits. Only rounded results are computed in full.
-         * @example {
-         *       "cached": false,
-         *       "digits": "208987640249978734",
-         *       "elapsed_ms": 0.411,
-         *       "exact": true,
-         *       "id": "01a22906-89c8-7645-876f-c70985c56e80",
-         *       "input": {
-         *         "n": "1000000000000000000",
-         *         "view": "summary"
-         *       },
-         *       "leading": "26289788186792204674",
-         *       "operation": "fibonacci",
-         *       "trailing": "41183788299560546875"
-         *     }
          */
         Summary: {
             /**
              * Id
              * Format: uuid
+             * @description UUIDv7 (RFC 9562); also the id of its event
              */
             id: string;
             /** Operation */
             operation: string;
-            /** Input */
+            /**
+             * Input
+             * @description operands in canonical form; one of over 20,000 characters is shortened to its ends, its length and its SHA-256
+             */
             input: {
                 [key: string]: components["schemas"]["Number"];
             };
+            /**
+             * Exact
+             * @description false: correctly rounded to the precision, or a root with a remainder
+             */
+            exact: boolean;
+            /**
+             * Cached
+             * @description whether the result was made by an earlier calculation
+             */
+            cached: boolean;
+            /**
+             * Elapsed Ms
+             * Format: double
+             * @description milliseconds from the whole request, in a batch from the calculation's start, to the verified result
+             */
+            elapsed_ms: number;
             /**
              * Leading
              * @description the first 20 digits
@@ -1380,34 +1238,20 @@ export interface components {
              */
             trailing: string;
             digits: components["schemas"]["Number"];
-            /** Exact */
-            exact: boolean;
-            /** Cached */
-            cached: boolean;
-            /**
-             * Elapsed Ms
-             * Format: double
-             * @description milliseconds from the arrival of the whole request to the verified result, without the recording; in a batch, from the start of this calculation
-             */
-            elapsed_ms: number;
         };
         /**
          * TotpSecret
-         * @description The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), for an authenticator app.
-         *
-         *     The secret is shown only in this response.
+         * @description The secret of time-based codes (RFC 6238: SHA-1, 6 digits, 30 seconds), shown only in this response.
          */
         TotpSecret: {
             /**
              * Secret
-             * @description Base32
-             * @example JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
+             * @description Base32, for an authenticator app
              */
             secret: string;
             /**
              * Uri
              * @description the secret as an otpauth URI, for a QR code
-             * @example otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc
              */
             uri: string;
         };
@@ -1462,18 +1306,11 @@ export interface components {
             /**
              * Id
              * Format: uuid
-             * @example 019aab12-7c00-7123-8456-426614174000
              */
             id: string;
-            /**
-             * Username
-             * @example ada
-             */
+            /** Username */
             username: string;
-            /**
-             * Email
-             * @example ada@example.com
-             */
+            /** Email */
             email: string;
             role: components["schemas"]["Role"];
             /**
@@ -1501,7 +1338,7 @@ export interface components {
             role?: components["schemas"]["Role"] | null;
             /** Disabled */
             disabled?: boolean | null;
-            /** @description the account's own limits; members that are left out do not change */
+            /** @description members that are left out do not change */
             quota?: components["schemas"]["OwnLimits"];
         };
         /**
@@ -1578,7 +1415,7 @@ export interface components {
             operation: "fibonacci" | "factorial" | "pow" | "binomial" | "catalan" | "factorize" | "gcd" | "iroot" | "isprime" | "lcm" | "lucas" | "modinverse" | "nextprime" | "primorial";
             /**
              * Input
-             * @description the operands by name: up to 10,000 characters, or as many as the operation's path states
+             * @description operands by name: up to 10,000 characters, or as the operation states
              */
             input: {
                 [key: string]: components["schemas"]["Operand"];
@@ -1587,13 +1424,13 @@ export interface components {
             mod?: components["schemas"]["Operand"];
             /**
              * View
-             * @description `summary`: size and ends instead of the result
+             * @description `summary`: only the size and the ends
              * @enum {string}
              */
             view?: "full" | "summary";
-            /** @description significant digits of a result that has no finite exact form */
+            /** @description significant digits of a result without exact form */
             precision?: components["schemas"]["Operand"];
-            /** @description the base from 2 to 36 in which to write an integer result */
+            /** @description the base of an integer result, from 2 to 36 */
             base?: components["schemas"]["Operand"];
         };
         /**
@@ -1612,13 +1449,13 @@ export interface components {
             /**
              * Precision
              * Format: int64
-             * @description significant digits to round an irrational value to
+             * @description significant digits of a rounded value
              */
             precision?: number;
             /**
              * Base
              * Format: int64
-             * @description the base in which to write an integer value
+             * @description the base of an integer value
              */
             base?: number;
         };

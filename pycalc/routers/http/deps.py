@@ -13,10 +13,9 @@ from fastapi.security import OAuth2PasswordBearer
 from starlette.types import Scope
 
 from pycalc.errors import FieldProblem, Forbidden, InvalidInput, NotFound, Unauthorized
-from pycalc.models.auth import LONGEST_ADDRESS, LONGEST_CLIENT, Device, Principal
+from pycalc.models.auth import LONGEST_ADDRESS, LONGEST_CLIENT, SESSION, Device, KeyScope, Principal
 from pycalc.models.formats import Uuid
 from pycalc.models.ids import id_of_text
-from pycalc.models.scopes import SESSION, KeyScope
 from pycalc.observability.requests import context_of, header
 from pycalc.resources.wiring import Resources
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of

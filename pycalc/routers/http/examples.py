@@ -13,6 +13,7 @@ from pycalc.services.compute.worker import execute
 from pycalc.services.operations import CALCULATIONS
 
 ID = "01a22906-89c8-7645-876f-c70985c56e80"
+_TIME = "2026-11-29T20:37:04.072Z"
 _MOST_DIGITS = 25_000_000
 
 CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations whose response is one calculation
@@ -48,8 +49,61 @@ def digits_of(operation_id: str) -> str:
     return (text or b"").decode()
 
 
-# Values of members whose schemas have no example, by the member's name, alone or after that of its schema.
+# Examples of schemas and of members that have none of their own, by the schema's name, the member's name, or both.
 _VALUES: Mapping[str, Any] = {
+    "HistoryItem": {
+        "id": ID,
+        "operation": "fibonacci",
+        "input": {"n": 100},
+        "result": "354224848179261915075",
+        "digits": 21,
+        "exact": True,
+        "leading": "35422484817926191507",
+        "trailing": "54224848179261915075",
+        "sha256": "9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830",
+        "cached": False,
+        "elapsed_ms": 0.278,
+        "user": "ada",
+        "created_at": _TIME,
+    },
+    "AuditItem": {
+        "id": ID,
+        "created_at": _TIME,
+        "action": "account changed",
+        "actor": "root",
+        "subject": "ada",
+        "address": "198.51.100.7",
+        "outcome": "done",
+        "details": {"changed": {"disabled": True}},
+    },
+    "EvaluationPreview": {
+        "expression": "3^(10^12)",
+        "call": {"operation": "pow", "input": {"x": 3, "y": 1_000_000_000_000}},
+        "digits": 477_121_254_720,
+        "exact": True,
+        "seconds": 269_237.0,
+        "limit": _MOST_DIGITS,
+        "timeout": 30.0,
+        "too_large": True,
+    },
+    "username": "ada",
+    "email": "ada@example.com",
+    "quota": {"rate_limit": "60/minute; 1000/day", "compute": "300s/hour", "digits": "5GB/day", "history": 100_000},
+    "limits": {"rate_limit": "60/minute; 1000/day", "compute": "10s/hour", "digits": "100MB/day"},
+    "scopes": ["calculate"],
+    "prefix": "pck_AZqrEnwA",
+    "key": "pck_AZqrEnwA...",
+    "last_used_from": "192.0.2.7",
+    "address": "192.0.2.7",
+    "client": "(X11; Linux x86_64) Chrome/130.0.0.0 Safari/537.36",
+    "access_token": "eyJhbGciOiJIUzI1NiJ9...",
+    "expires_in": 900,
+    "Session.refresh_token": "pcr_AZqrEnwA...",
+    "token": "pcp_AZqrEnwA...",
+    "link": "/#password-reset=pcp_AZqrEnwA...",
+    "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+    "uri": "otpauth://totp/pycalc:ada?secret=JBSW...&issuer=pycalc",
+    "recovery_codes": ["abcd-efgh-ijkl-mnop-qrst-uvwx"],
     "version": __version__,
     "operation": "fibonacci",
     "digits": 21,
@@ -80,7 +134,7 @@ _VALUES: Mapping[str, Any] = {
     "SignIn.password": True,
     "provider": None,
 }
-_OF_FORMAT = {"uuid": ID, "date-time": "2026-11-29T20:37:04.072Z", "date": "2026-11-29"}
+_OF_FORMAT = {"uuid": ID, "date-time": _TIME, "date": "2026-11-29"}
 _OF_TYPE = {"boolean": False, "integer": 0, "number": 0.0}
 
 
@@ -106,7 +160,8 @@ def _made(schema: Mapping[str, Any], schemas: Mapping[str, Any], *names: str) ->
     for known in filter(_VALUES.__contains__, names):
         return _VALUES[known]
     if "$ref" in schema:
-        return _made(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+        name = schema["$ref"].rpartition("/")[2]
+        return _made(schemas[name], schemas, name)
     if "anyOf" in schema:
         return _made(schema["anyOf"][0], schemas)
     if "items" in schema:
@@ -115,6 +170,6 @@ def _made(schema: Mapping[str, Any], schemas: Mapping[str, Any], *names: str) ->
         return {
             name: _made(member, schemas, f"{schema['title']}.{name}", name)
             for name, member in schema["properties"].items()
-            if name in schema.get("required", ()) or member.keys() & {"examples", "const"}
+            if name in schema.get("required", ()) or "const" in member or f"{schema['title']}.{name}" in _VALUES
         }
     return _OF_FORMAT[schema["format"]] if "format" in schema else _OF_TYPE[schema["type"]]

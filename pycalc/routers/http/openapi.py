@@ -9,10 +9,10 @@ from fastapi import Response
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
+from pycalc.models.auth import KeyScope
 from pycalc.models.history import HistoryItem
 from pycalc.models.math import Batch, CalculationRequest, Evaluation
 from pycalc.models.problems import PROBLEM_MEDIA_TYPE, Problem
-from pycalc.models.scopes import KeyScope
 from pycalc.routers.http.deps import BEARER
 from pycalc.routers.http.examples import CALCULATED, digits_of, example_of
 from pycalc.routers.http.problem_types import responses

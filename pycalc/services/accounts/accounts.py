@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from time import time
@@ -20,7 +20,7 @@ from pycalc.models.auth import DeletedHistory, ListedUser, Principal, Registrati
 from pycalc.models.ids import IdSource, id_of_text, now_ms, text_of_id
 from pycalc.services.accounts.api_keys import ApiKeys
 from pycalc.services.accounts.audit_log import COMMAND_LINE, AuditLog
-from pycalc.services.accounts.authorization import own_account, require_session
+from pycalc.services.accounts.authorization import own_account
 from pycalc.services.accounts.passwords import PasswordHasher, require_uncommon
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
@@ -43,26 +43,17 @@ class AccountPolicy(NamedTuple):
     on_deleted: Callable[[DeletedAccount], None]  # called if the history must be erased or made anonymous
 
 
+@dataclass(eq=False)
 class Accounts:
     """The service that creates, changes and deletes accounts, and writes each change to the audit log."""
 
-    def __init__(
-        self,
-        users: UserStore,
-        keys: ApiKeys,
-        passwords: PasswordHasher,
-        token_cache: TokenCache,
-        ids: IdSource,
-        audit: AuditLog,
-        policy: AccountPolicy,
-    ) -> None:
-        self._users = users
-        self._keys = keys
-        self._passwords = passwords
-        self._token_cache = token_cache
-        self._ids = ids
-        self._audit = audit
-        self._policy = policy
+    users: UserStore
+    keys: ApiKeys
+    passwords: PasswordHasher
+    token_cache: TokenCache
+    ids: IdSource
+    audit: AuditLog
+    policy: AccountPolicy
 
     async def register(self, registration: Registration, caller: Principal | None, bootstrap_token: str | None) -> User:
         """Create an account. PYCALC_ADMIN_REGISTRATION determines who may register an admin.
@@ -70,16 +61,15 @@ class Accounts:
         ``caller`` is None for a client without credentials. Raises Conflict, Forbidden, InvalidInput, Unauthorized and
         Overloaded.
         """
-        if not self._policy.passwords_allowed:
+        if not self.policy.passwords_allowed:
             raise Forbidden("Passwords are switched off here: sign in with GET /oidc/login.")
         require_uncommon(registration.password, "/password", registration.username, registration.email)
         bootstrap_hash = admin_id = None
-        rule = self._policy.admin_registration
+        rule = self.policy.admin_registration
         if registration.role is Role.ADMIN and rule != "open":
             if rule == "bootstrap" and bootstrap_token is not None:
                 bootstrap_hash = sha256(bootstrap_token.encode()).digest()
-            elif rule == "bootstrap" and caller is not None:
-                require_session(caller)
+            elif rule == "bootstrap" and caller is not None and not caller.is_key:
                 await self.require_admin(caller)
                 admin_id = caller.user_id
             else:
@@ -93,7 +83,7 @@ class Accounts:
         meanwhile.
         """
         require_uncommon(registration.password, "/password", registration.username, registration.email)
-        bootstrap_hash = None if await self._users.has_admin() else await self._users.bootstrap_hash()
+        bootstrap_hash = None if await self.users.has_admin() else await self.users.bootstrap_hash()
         await self._create(registration, COMMAND_LINE, bootstrap_hash, None)
 
     async def _create(
@@ -101,52 +91,59 @@ class Accounts:
     ) -> User:
         # The transaction that inserts the account checks the bootstrap token and the admin who creates the account.
         user = User(
-            id=self._ids.next(),
+            id=self.ids.next(),
             username=registration.username,
             email=registration.email,
-            password_hash=await self._passwords.hash(registration.password),
+            password_hash=await self.passwords.hash(registration.password),
             role=registration.role,
             created_at=datetime.fromtimestamp(now_ms() / 1000, UTC),
         )
-        entry = self._audit.entry("account created", subject=user.username, actor=by, role=user.role.value)
-        await self._users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id, audit=entry)
-        self._audit.write(entry)
+        entry = self.audit.entry("account created", subject=user.username, actor=by, role=user.role.value)
+        await self.users.add(user, burn_bootstrap=bootstrap_hash, granted_by=admin_id, audit=entry)
+        self.audit.write(entry)
         if user.role is Role.ADMIN:
             try:
-                self._policy.on_admin_created()
+                self.policy.on_admin_created()
             except OSError as error:  # the account is stored, so the token in the file is no longer valid
                 _log.warning("the file of the used bootstrap token was not removed", error=str(error))
         return user
 
     async def own(self, caller: Principal) -> User:
         """Return the caller's account; raises Unauthorized if the account is deleted or disabled."""
-        return await own_account(self._users, caller)
+        return await own_account(self.users, caller)
+
+    async def with_password(self, caller: Principal, password: str, refusal: str, advice: str) -> User:
+        """Return the caller's account, whose password must be ``password``.
+
+        Raises WrongPassword for another password, and records it in the audit log as ``refusal``. Raises Conflict with
+        ``advice`` for an account without a password, Unauthorized and Overloaded.
+        """
+        user = await self.own(caller)
+        if not user.has_password:
+            raise Conflict(f"The account has no password: {advice}.")
+        if not await self.passwords.check(password, user.password_hash):
+            self.audit.record_own(user.username, refusal, "refused")
+            raise WrongPassword("The password is wrong.")
+        return user
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:
         """Store a new password and end the caller's other sessions.
 
-        Raises WrongPassword if ``current`` is wrong, InvalidInput if ``new`` is easy to guess, Conflict for an account
-        without a password, Forbidden for an API key, Unauthorized and Overloaded.
+        Raises InvalidInput if ``new`` is easy to guess, and the errors of ``with_password``.
         """
-        require_session(caller)
-        user = await self.own(caller)
-        if not user.has_password:
-            raise Conflict("The account has no password: the identity provider signs it in.")
+        user = await self.with_password(caller, current, "password change refused", "the identity provider signs it in")
         require_uncommon(new, "/new_password", user.username, user.email)
-        if not await self._passwords.check(current, user.password_hash):
-            self._audit.record_own(user.username, "password change refused", "refused")
-            raise WrongPassword("The current password is wrong.")
         kept = caller.credential_id
-        await self._token_cache.revoke(
-            self._users.set_password(user.id, user.password_hash, await self._passwords.hash(new), kept),
+        await self.token_cache.revoke(
+            self.users.set_password(user.id, user.password_hash, await self.passwords.hash(new), kept),
             lambda other: other.user_id == user.id and not other.is_key and other.credential_id != kept,
         )
-        self._audit.record_own(user.username, "password changed")
+        self.audit.record_own(user.username, "password changed")
 
     async def named(self, caller: Principal, username: str) -> User:
         """Return the account with this name to an admin; raises Unauthorized, Forbidden and NotFound."""
         await self.require_admin(caller)
-        user = await self._users.by_username(username)
+        user = await self.users.by_username(username)
         if user is None:
             raise NotFound("There is no such user.")
         return user
@@ -156,16 +153,15 @@ class Accounts:
 
         Raises Unauthorized, Forbidden and NotFound. Raises Conflict if no enabled admin would be left.
         """
-        require_session(caller)
         await self.require_admin(caller)
         changed = change.model_dump(mode="json", exclude_unset=True)
-        entry = self._audit.entry("account changed", subject=username, actor=caller.username, changed=changed)
-        changing = self._users.change(
+        entry = self.audit.entry("account changed", subject=username, actor=caller.username, changed=changed)
+        changing = self.users.change(
             username, change.role, change.disabled, change.quota, granted_by=caller.user_id, audit=entry
         )
-        user = await self._token_cache.revoke(changing, is_named(username))
-        self._keys.forget_unknown()
-        self._audit.write(entry._replace(subject=user.username))
+        user = await self.token_cache.revoke(changing, is_named(username))
+        self.keys.forget_unknown()
+        self.audit.write(entry._replace(subject=user.username))
         return user
 
     async def delete(self, caller: Principal, username: str) -> None:
@@ -173,37 +169,31 @@ class Accounts:
 
         Raises Unauthorized, Forbidden and NotFound. Raises Conflict for the last enabled admin.
         """
-        require_session(caller)
         await self.require_admin(caller)
-        await self._delete(username, caller.username, None, caller.user_id)
+        await self._delete(caller, username, None)
 
     async def delete_own(self, caller: Principal, password: str) -> None:
         """Delete the caller's account, as ``delete`` does.
 
-        Raises WrongPassword, Forbidden for an API key, Conflict for the last enabled admin and for an account without a
-        password, NotFound if the account is deleted meanwhile, Unauthorized and Overloaded.
+        Raises Conflict for the last enabled admin, NotFound if the account is deleted meanwhile, and the errors of
+        ``with_password``.
         """
-        require_session(caller)
-        user = await self.own(caller)
-        if not user.has_password:
-            raise Conflict("The account has no password: ask an admin to delete it.")
-        if not await self._passwords.check(password, user.password_hash):
-            self._audit.record_own(user.username, "account deletion refused", "refused")
-            raise WrongPassword("The password is wrong.")
-        await self._delete(user.username, user.username, user.password_hash)
+        user = await self.with_password(caller, password, "account deletion refused", "ask an admin to delete it")
+        await self._delete(caller, user.username, user.password_hash)
 
-    async def _delete(self, username: str, by: str, password_hash: str | None, granted_by: bytes | None = None) -> None:
-        """Delete an account. If ``password_hash`` is given, the account must still have this hash."""
-        history, reserved, now = self._policy.history, self._policy.reserved, now_ms()
+    async def _delete(self, caller: Principal, username: str, password_hash: str | None) -> None:
+        """Delete an account as an admin, or one's own while it still has the hash ``password_hash``."""
+        history, reserved, now = self.policy.history, self.policy.reserved, now_ms()
         # Without an end, the name is reserved until the largest time that the database stores.
         until = 2**63 - 1 if reserved is None else now + reserved // timedelta(milliseconds=1)
-        entry = self._audit.entry("account deleted", subject=username, actor=by, history=history)
+        entry = self.audit.entry("account deleted", subject=username, actor=caller.username, history=history)
         deletion = Deletion(history, now, until, password_hash)
-        deleting = self._users.delete(username, deletion, granted_by=granted_by, audit=entry)
-        user = await self._token_cache.revoke(deleting, is_named(username))
+        granted_by = caller.user_id if password_hash is None else None
+        deleting = self.users.delete(username, deletion, granted_by=granted_by, audit=entry)
+        user = await self.token_cache.revoke(deleting, is_named(username))
         if history != "keep":
-            self._policy.on_deleted(DeletedAccount(user.id, history == "erase", now))
-        self._audit.write(entry._replace(subject=user.username))
+            self.policy.on_deleted(DeletedAccount(user.id, history == "erase", now))
+        self.audit.write(entry._replace(subject=user.username))
 
     async def require_admin(self, caller: Principal) -> None:
         """Raise Forbidden if the account's stored role is not admin, Unauthorized if it is deleted or disabled."""
@@ -212,11 +202,11 @@ class Accounts:
             raise Forbidden("Only an admin may do this.")
 
 
+@dataclass(eq=False)
 class AccountList:
     """A reader of the list of accounts. Its callers must ensure that the user is an admin."""
 
-    def __init__(self, users: UserListStore) -> None:
-        self._users = users
+    users: UserListStore
 
     async def page(
         self, prefix: str | None, order: UserOrder, cursor: str | None, limit: int, *, descending: bool
@@ -227,22 +217,21 @@ class AccountList:
         if it is None; accounts from the identity provider are found by their name only. Raises InvalidInput for a
         malformed cursor, and for a cursor of another order.
         """
-        after = None if cursor is None else _position_of(cursor, order)
+        after = None
+        if cursor is not None:
+            try:
+                text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+                of_order, value, identity = _Cursor.validate_json(text)
+                if of_order is not order or isinstance(value, str) is not (order is UserOrder.USERNAME):
+                    raise ValueError("a cursor of another order")
+                after = value, id_of_text(identity)
+            except ValueError:
+                detail = "cursor must be the next_cursor of a page in the same order."
+                raise InvalidInput.of(FieldProblem("/cursor", detail)) from None
         selection = UserSelection(prefix, order, descending, after)
-        listed = await self._users.page(selection, limit + 1, int(time()) // 86_400)
+        listed = await self.users.page(selection, limit + 1, int(time()) // 86_400)
         if len(listed) <= limit:
             return listed, None
         last = listed[limit - 1]
         position = json.dumps([order, last.order_value, text_of_id(last.user.id)])
         return listed[:limit], base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
-
-
-def _position_of(cursor: str, order: UserOrder) -> tuple[str | int, bytes]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        of_order, value, identity = _Cursor.validate_json(text)
-        if of_order is order and isinstance(value, str) is (order is UserOrder.USERNAME):
-            return value, id_of_text(identity)
-    except (binascii.Error, ValueError):
-        pass
-    raise InvalidInput.of(FieldProblem("/cursor", "cursor must be the next_cursor of a page in the same order."))

@@ -16,12 +16,10 @@ from structlog import get_logger
 from pycalc.backoff import wait_until_set
 from pycalc.db.base import KeyBearer, KeyStore, KeyUse
 from pycalc.errors import Forbidden, NotFound, PycalcError
-from pycalc.models.auth import KeyRequest, Principal, StoredKey
+from pycalc.models.auth import DEFAULT_SCOPES, KeyRequest, KeyScope, Principal, StoredKey, scopes_text
 from pycalc.models.ids import IdSource, now_ms
-from pycalc.models.scopes import DEFAULT_SCOPES, KeyScope, scopes_text
 from pycalc.observability.metrics import AccountMetrics
 from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.authorization import require_session
 from pycalc.services.accounts.token_cache import TokenCache
 from pycalc.services.limits.concurrency import lookup_limit
 
@@ -64,11 +62,9 @@ class ApiKeys:
     async def create(self, caller: Principal, wanted: KeyRequest) -> tuple[StoredKey, str]:
         """Create a key for the caller. Return its record and its secret text, which is only stored as a hash.
 
-        Raises Forbidden for a caller with an API key, and if a caller who is not an admin wants the scope ADMIN_READ.
-        Raises Conflict if the caller has 50 keys already, and Unauthorized if the session has ended, or the account is
-        deleted or disabled.
+        Raises Forbidden if a caller who is not an admin wants the scope ADMIN_READ, Conflict if the caller has 50 keys
+        already, and Unauthorized if the session has ended, or the account is deleted or disabled.
         """
-        require_session(caller)
         scopes = DEFAULT_SCOPES if wanted.scopes is None else scopes_text(wanted.scopes)
         if KeyScope.ADMIN_READ in scopes.split() and not caller.is_admin:
             raise Forbidden(f"Only an admin's key may have the scope {KeyScope.ADMIN_READ}: leave it out.")
@@ -102,11 +98,10 @@ class ApiKeys:
         raise NotFound("There is no such key.")
 
     async def remove(self, caller: Principal, key_id: bytes) -> None:
-        """Remove the caller's key, which is refused at once by this process, and within seconds by the others.
+        """Remove the caller's key, and raise NotFound if the caller has no key with this id.
 
-        Raises NotFound if the caller has no key with this id, and Forbidden for a caller with an API key.
+        This process refuses the key at once, the others within seconds.
         """
-        require_session(caller)
         prefix = (await self.get(caller, key_id)).prefix
         removing = self._store.remove(caller.user_id, key_id)
         await self._token_cache.revoke(removing, lambda principal: principal.credential_id == key_id)
@@ -137,11 +132,14 @@ class ApiKeys:
 
 
 class KeyUses:
-    """The time and address of API keys' uses, kept in memory until ``store`` writes them to the database."""
+    """The time and address of API keys' last uses, kept in memory until they are written to the database."""
 
-    def __init__(self, store: KeyStore, metrics: AccountMetrics) -> None:
+    def __init__(self, store: KeyStore, metrics: AccountMetrics, seconds: float = 60.0) -> None:
         self._store = store
+        self._seconds = seconds
         self._noted: dict[bytes, KeyUse] = {}
+        self._closing = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
         metrics.key_uses_noted.set_function(lambda: len(self._noted))
 
     def is_due(self, key_id: bytes) -> bool:
@@ -159,6 +157,16 @@ class KeyUses:
             return key
         return replace(key, used_ms=use.used_ms, used_from=use.used_from)
 
+    def start(self) -> None:
+        """Start a task that stores the noted uses every ``seconds``, and once more when it ends."""
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="key uses")
+
+    async def aclose(self) -> None:
+        """Store the remaining uses and stop. If storing fails, log the failure."""
+        self._closing.set()
+        if self._runner is not None:
+            await self._runner
+
     async def store(self) -> None:
         """Store the noted uses and forget them. Raises StoreUnavailable and keeps the uses that can't be stored."""
         uses = list(self._noted.values())
@@ -168,29 +176,13 @@ class KeyUses:
             for use in part:
                 del self._noted[use.key_id]
 
-
-class KeyUseWriter:
-    """A task that stores the noted uses of API keys at intervals, and once more when it ends."""
-
-    def __init__(self, uses: KeyUses, *, seconds: float = 60.0) -> None:
-        self._uses = uses
-        self._seconds = seconds
-        self._closing = asyncio.Event()
-        self._runner = asyncio.get_running_loop().create_task(self._run(), name="key uses")
-
-    async def aclose(self) -> None:
-        """Store the remaining uses and stop. If storing fails, log the failure."""
-        self._closing.set()
-        await self._runner
-
     async def _run(self) -> None:
         while True:
-            last = self._closing.is_set()
+            last = await wait_until_set(self._closing, self._seconds)
             try:
-                await self._uses.store()
+                await self.store()
             except Exception as error:  # the next round stores them
                 trace = None if isinstance(error, PycalcError) else error
                 _log.warning("the last uses of API keys were not stored", error=str(error), exc_info=trace)
             if last:
                 return
-            await wait_until_set(self._closing, self._seconds)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
 
@@ -84,13 +85,7 @@ class AuditLog:
         metrics.audit_waiting.set_function(lambda: len(self._queue))
 
     def entry(
-        self,
-        action: str,
-        *,
-        subject: str | None = None,
-        actor: str | None = None,
-        outcome: AuditOutcome = "done",
-        **details: object,
+        self, action: str, subject: str | None, actor: str | None, outcome: AuditOutcome = "done", **details: object
     ) -> AuditEntry:
         """Return an entry with the present time and client address.
 
@@ -101,8 +96,12 @@ class AuditLog:
         if len(text) > _DETAILS_CHARACTERS:
             text = json.dumps({"cut": text[: _DETAILS_CHARACTERS // 2]})
         created_ms = now_ms()  # read before the id is made, so that the id's time is not earlier
-        names = (_name(actor), _name(subject))
-        return AuditEntry(self._ids.next(), created_ms, action, *names, self._address(), outcome, text)
+        # Every database accepts these names: short, without NUL and lone surrogates.
+        actor, subject = (
+            name and name[:_NAME_CHARACTERS].encode(errors="replace").decode().replace("\x00", "?")
+            for name in (actor, subject)
+        )
+        return AuditEntry(self._ids.next(), created_ms, action, actor, subject, self._address(), outcome, text)
 
     def write(self, entry: AuditEntry) -> None:
         """Write an entry to the service's log, but not to the database."""
@@ -111,22 +110,16 @@ class AuditLog:
         write(entry.action, user=entry.subject, **json.loads(entry.details), **others)
 
     def record(
-        self,
-        action: str,
-        *,
-        subject: str | None = None,
-        actor: str | None = None,
-        outcome: AuditOutcome = "done",
-        **details: object,
+        self, action: str, subject: str | None, actor: str | None, outcome: AuditOutcome = "done", **details: object
     ) -> None:
         """Write an entry to the service's log, and store it soon. The parameters are the same as for ``entry``."""
-        entry = self.entry(action, subject=subject, actor=actor, outcome=outcome, **details)
+        entry = self.entry(action, subject, actor, outcome, **details)
         self.write(entry)
         self.store_soon(entry)
 
     def record_own(self, username: str, action: str, outcome: AuditOutcome = "done", **details: object) -> None:
         """Record, as ``record`` does, what a user did to the user's own account."""
-        self.record(action, subject=username, actor=username, outcome=outcome, **details)
+        self.record(action, username, username, outcome, **details)
 
     def store_soon(self, entry: AuditEntry) -> None:
         """Queue an entry for the database. If its actor causes too many, or the queue is full, only count it."""
@@ -174,11 +167,6 @@ class AuditLog:
             size = min(_BATCH, 2 * size)  # after a rejection, one entry at a time would take too long
 
 
-def _name(text: str | None) -> str | None:
-    """Return a name in a form that every database accepts: short, without NUL and lone surrogates; None for None."""
-    return None if text is None else text[:_NAME_CHARACTERS].encode(errors="replace").decode().replace("\x00", "?")
-
-
 class RefusalLog:
     """The writer of refused requests to the audit log, at limited rates.
 
@@ -196,8 +184,8 @@ class RefusalLog:
     def refused(self, user: str | None, address: str, **facts: str | int) -> None:
         """Record a refused request of a user, or of an unknown caller at ``address`` if ``user`` is None.
 
-        Above a limit, the request is only counted. ``facts`` become the entry's details, and must not contain a secret.
-        The fact ``tried``, the username of a refused login, becomes the entry's subject instead.
+        Above a limit, the request is only counted. ``facts`` must not contain a secret. The fact ``tried``, the
+        username of a refused login, becomes the entry's subject, the others its details.
         """
         caller, own = ("unknown", address) if user is None else ("known", user)
         now = self._clock()
@@ -211,22 +199,18 @@ class RefusalLog:
         self._audit.store_soon(entry)
 
 
+@dataclass(eq=False)
 class AuditReader:
     """A reader of the audit log. Its callers must ensure that the user is an admin."""
 
-    def __init__(self, store: AuditStore) -> None:
-        self._store = store
-
-    async def entries(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
-        """Return up to ``limit`` of the selected entries, newest first, with ids below ``before`` unless it is None."""
-        return await self._store.page(selection, before, limit)
+    store: AuditStore
 
     async def page(self, selection: AuditFilter, cursor: str | None, limit: int) -> tuple[str, str | None]:
         """Return an AuditPage as JSON text, and the next page's cursor, or None on the last page.
 
         Raises InvalidInput for a malformed cursor.
         """
-        entries = await self.entries(selection, cursor_id(cursor), limit + 1)
+        entries = await self.store.page(selection, cursor_id(cursor), limit + 1)
         following = cursor_of(entries[limit - 1].id) if len(entries) > limit else None
         items = ",".join(map(encode_entry, entries[:limit]))
         member = "null" if following is None else f'"{following}"'

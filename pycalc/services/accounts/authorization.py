@@ -1,14 +1,26 @@
-"""Permissions: checks of a caller's rights, and of whose records a caller may see."""
+"""Permissions: a caller's rights and limits, and whose records a caller may see."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from pycalc.db.base import UserStore
 from pycalc.errors import Forbidden, InvalidToken, MissingScope
-from pycalc.models.auth import LONGEST_USERNAME, Principal, Role, User
+from pycalc.models.auth import LONGEST_USERNAME, SESSION, Principal, Role, User
 from pycalc.models.ids import id_of_text, text_of_id
-from pycalc.models.scopes import SESSION
+from pycalc.models.limits import DEFAULTS, OwnLimits, UserLimits
+
+
+class LimitPolicy:
+    """The limits of accounts: an account's own limit comes first, then that of its role, then the default (ADR 28)."""
+
+    def __init__(self, defaults: UserLimits, roles: Mapping[Role, OwnLimits]) -> None:
+        self._of_role = {role: roles.get(role, DEFAULTS).in_place_of(defaults) for role in Role}
+
+    def of(self, user: User) -> UserLimits:
+        """Return the limits that apply to a user."""
+        return user.limits.in_place_of(self._of_role[user.role])
 
 
 def require_right(caller: Principal, right: str) -> None:
@@ -18,11 +30,6 @@ def require_right(caller: Principal, right: str) -> None:
     if right == SESSION:
         raise Forbidden("An API key can't do this; log in and use the access token.")
     raise MissingScope(f"The API key lacks the scope {right}: use a key that has it, or log in.", right)
-
-
-def require_session(caller: Principal) -> None:
-    """Raise Forbidden for an API key, which must not change keys, passwords, sessions or accounts."""
-    require_right(caller, SESSION)
 
 
 async def own_account(users: UserStore, caller: Principal) -> User:
@@ -36,9 +43,8 @@ async def own_account(users: UserStore, caller: Principal) -> User:
 async def visible_user_ids(users: UserStore, caller: Principal, user: str | None) -> tuple[bytes, ...] | None:
     """Return the ids of the users whose records the caller selects; None means all users.
 
-    ``user`` is the id or the name of an account, in any letter case. A name may also select a deleted account. An
-    unknown name selects nobody. If ``user`` is None, an admin selects all users, and any other caller selects only the
-    caller.
+    ``user`` is the id or the name of an account, even a deleted one, in any letter case. An unknown name selects
+    nobody. Without ``user``, an admin selects all users, and any other caller selects only the caller.
 
     Raises Forbidden if a caller who is not an admin selects another user, or if an admin has lost the role. Raises
     Unauthorized if an admin's account is deleted or disabled.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from hashlib import sha256
 from typing import NamedTuple
@@ -54,8 +53,7 @@ class Sessions:
         """Open a session for a user whose password was verified against ``password_hash``.
 
         ``password_hash`` is None if the identity provider has signed the user in. ``totp`` tells whether a second
-        factor was verified too. Raises Unauthorized if the account was deleted or disabled meanwhile or, for a
-        ``password_hash``, if the password or the second factor was changed meanwhile.
+        factor was verified too. Raises Unauthorized, as ``SessionStore.open``, if the account was changed meanwhile.
         """
         identity, family = self._ids.next(), secrets.token_bytes(_FAMILY_BYTES)
         token, token_hash = _new_token(identity, family)
@@ -73,7 +71,7 @@ class Sessions:
         """
         try:
             raw = base64.b64decode(token.removeprefix(_PREFIX), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
+        except ValueError:
             raw = b""
         if not token.startswith(_PREFIX) or len(raw) != _ID_BYTES + _SECRET_BYTES:
             raise Unauthorized(_REFUSAL)

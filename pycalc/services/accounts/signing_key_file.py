@@ -26,18 +26,14 @@ def read_keys(file: Path) -> tuple[str, ...]:
         reason = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
         advice = f"name a file that this process (user {os.geteuid()}) can read"
         raise ValueError(f"the key file {file} can't be read ({reason}); {advice}") from error
-    if not keys or min(map(len, keys)) < MIN_KEY_LENGTH:
-        raise ValueError(f"the key file {file} needs a key a line, of {MIN_KEY_LENGTH} characters or more each")
-    if any(key.startswith("#") or len(key.split()) > 1 for key in keys):
-        raise ValueError(f"the key file {file} must hold keys alone, a line each, without spaces and comments")
+    if not keys or any(len(key) < MIN_KEY_LENGTH or key.startswith("#") or len(key.split()) > 1 for key in keys):
+        form = f"of {MIN_KEY_LENGTH} characters or more each, without spaces and comments"
+        raise ValueError(f"the key file {file} needs a key a line, {form}")
     return keys
 
 
 class SigningKeyFile:
-    """A task that reads a file of signing keys each second, and replaces the present keys if the file has changed.
-
-    While the file can't be read or is invalid, the present keys remain in use.
-    """
+    """A task that reads a file of signing keys each second. While it is invalid, the present keys remain in use."""
 
     def __init__(
         self,
@@ -47,7 +43,7 @@ class SigningKeyFile:
         metrics: AccountMetrics,
         poll_seconds: float = 1.0,
     ) -> None:
-        """Start with ``keys``. Whenever ``file`` has other keys, call ``replace`` with them."""
+        """Start the task. Whenever ``file`` has other keys than the present ``keys``, call ``replace`` with them."""
         self._file = file
         self._keys = tuple(keys)
         self._replace = replace

@@ -31,9 +31,9 @@ class TokenCache:
         clock: Callable[[], float] = monotonic,
         wall_clock: Callable[[], float] = time,
     ) -> None:
-        """Create an empty cache. Each revocation by this process calls ``notify``, which must tell other processes."""
+        """Create an empty cache. ``notify`` must tell other processes that there are new revocations in the store."""
         self._principals: OrderedDict[bytes, Principal] = OrderedDict()
-        self._notify = notify
+        self.notify = notify
         self._clock = clock
         self._wall_clock = wall_clock
         self.epoch = 0  # the number of evictions
@@ -73,23 +73,18 @@ class TokenCache:
     async def revoke(self, change: Coroutine[None, None, T], revoked: Callable[[Principal], bool]) -> T:
         """Await ``change``, which must revoke rights in the store, and return its result.
 
-        Then evict the principals for which ``revoked`` is true, and notify other processes. If the caller is cancelled,
-        all of this still completes. If ``change`` fails, the principals are evicted too, because its transaction may
-        have been committed.
+        Then evict the principals for which ``revoked`` is true, and notify other processes, even if the caller is
+        cancelled, or if ``change`` fails, because its transaction may have been committed.
         """
 
         async def change_and_evict() -> T:
             try:
                 return await change
             finally:
-                self.evict_and_notify(revoked)
+                self.evict(revoked)
+                self.notify()
 
         return await asyncio.shield(change_and_evict())
-
-    def evict_and_notify(self, revoked: Callable[[Principal], bool]) -> None:
-        """Evict principals as ``evict`` does, and notify other processes of the stored revocations."""
-        self.evict(revoked)
-        self._notify()
 
     def evict(self, revoked: Callable[[Principal], bool]) -> None:
         """Evict the principals for which ``revoked`` is true.

@@ -7,18 +7,16 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from time import time
 
 from structlog import get_logger
 
-from pycalc.db.base import StoredTotp, TotpStore, UserStore
+from pycalc.db.base import StoredTotp, TotpStore
 from pycalc.errors import Conflict, TotpRequired, Unauthorized, WrongPassword
 from pycalc.models.auth import Principal, User
-from pycalc.services.accounts.audit_log import AuditLog
-from pycalc.services.accounts.authorization import own_account, require_session
-from pycalc.services.accounts.passwords import PasswordHasher
-from pycalc.services.accounts.token_cache import TokenCache
+from pycalc.services.accounts.accounts import Accounts
 
 _SECRET_BYTES = 20  # the length of the hash, SHA-1 (RFC 4226 §4)
 _CODE = re.compile(r"\d{6}", re.ASCII)
@@ -36,36 +34,23 @@ def _plain(code: str) -> str:
     return re.sub(r"[\s-]", "", code).lower()
 
 
+@dataclass(eq=False)
 class Totp:
     """The service that enrols, checks and removes second factors."""
 
-    def __init__(
-        self,
-        store: TotpStore,
-        users: UserStore,
-        passwords: PasswordHasher,
-        cipher: SecretCipher,
-        token_cache: TokenCache,
-        audit: AuditLog,
-        clock: Callable[[], float] = time,
-    ) -> None:
-        self._store = store
-        self._users = users
-        self._passwords = passwords
-        self._cipher = cipher
-        self._token_cache = token_cache
-        self._audit = audit
-        self._clock = clock
+    store: TotpStore
+    accounts: Accounts
+    cipher: SecretCipher
+    clock: Callable[[], float] = time
 
     async def enrol(self, caller: Principal, password: str) -> tuple[str, str]:
         """Begin an enrolment, which ``confirm`` completes, and return the new secret and its otpauth URI.
 
-        Raises WrongPassword, Conflict if the account already has a second factor or has no password, Forbidden for an
-        API key, Unauthorized if the account is deleted or disabled, and Overloaded.
+        Raises Conflict if the account already has a second factor, and the errors of ``Accounts.with_password``.
         """
         user = await self._with_password(caller, password)
         raw = secrets.token_bytes(_SECRET_BYTES)
-        await self._store.offer(user.id, self._cipher.encrypt(raw, user.id))
+        await self.store.offer(user.id, self.cipher.encrypt(raw, user.id))
         import pyotp  # not at the top of the module, because most processes never need it
 
         secret = base64.b32encode(raw).decode()
@@ -74,38 +59,37 @@ class Totp:
     async def confirm(self, caller: Principal, code: str) -> list[str]:
         """Turn the second factor on, end the caller's other sessions, and return the recovery codes.
 
-        Raises WrongPassword for a wrong code, Conflict if no enrolment waits for its confirmation, Forbidden for an API
-        key, and Unauthorized if the session has ended.
+        Raises WrongPassword for a wrong code, Conflict if no enrolment waits for its confirmation, and Unauthorized if
+        the session has ended.
         """
-        require_session(caller)
-        stored = await self._store.of_user(caller.user_id)
+        stored = await self.store.of_user(caller.user_id)
         if stored is None or stored.last_step is not None:
             raise Conflict("There is no enrolment to confirm: begin one with POST /me/totp.")
         step = self._step_of(caller.user_id, stored, _plain(code))
         if step is None:
-            self._audit.record_own(caller.username, "second factor refused", "refused")
+            self.accounts.audit.record_own(caller.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
         random = [secrets.token_bytes(15) for _ in range(10)]  # 120 bits can't be guessed: a plain hash is enough
         codes = [base64.b32encode(each).decode().lower() for each in random]
         hashes = [sha256(each.encode()).digest() for each in codes]
-        confirming = self._store.confirm(caller.user_id, stored.secret, step, hashes, caller.credential_id)
-        await self._token_cache.revoke(confirming, lambda other: other.user_id == caller.user_id)
-        self._audit.record_own(caller.username, "second factor enabled")
+        confirming = self.store.confirm(caller.user_id, stored.secret, step, hashes, caller.credential_id)
+        await self.accounts.token_cache.revoke(confirming, lambda other: other.user_id == caller.user_id)
+        self.accounts.audit.record_own(caller.username, "second factor enabled")
         return ["-".join(re.findall("....", each)) for each in codes]
 
     async def disable(self, caller: Principal, password: str, code: str) -> None:
         """Turn the second factor off, and end the caller's other sessions.
 
-        Raises WrongPassword for a wrong password or code, NotFound if there is no second factor, Conflict for an
-        account without a password, Forbidden for an API key, Unauthorized and Overloaded.
+        Raises WrongPassword for a wrong code, NotFound if there is no second factor, and the errors of
+        ``Accounts.with_password``.
         """
         user = await self._with_password(caller, password)
         if user.totp and not await self._accepts(user, code):
-            self._audit.record_own(user.username, "second factor refused", "refused")
+            self.accounts.audit.record_own(user.username, "second factor refused", "refused")
             raise WrongPassword(_WRONG)
-        removing = self._store.remove(user.id, caller.credential_id)
-        await self._token_cache.revoke(removing, lambda other: other.user_id == user.id)
-        self._audit.record_own(user.username, "second factor disabled")
+        removing = self.store.remove(user.id, caller.credential_id)
+        await self.accounts.token_cache.revoke(removing, lambda other: other.user_id == user.id)
+        self.accounts.audit.record_own(user.username, "second factor disabled")
 
     async def reset(self, admin: Principal, user: User) -> None:
         """Turn off a user's second factor on behalf of an admin, and end all of the user's sessions.
@@ -115,9 +99,9 @@ class Totp:
         """
         if user.id == admin.user_id:
             raise Conflict("This is your own account: disable its second factor with POST /me/totp/disable.")
-        removing = self._store.remove(user.id, None, admin.user_id)
-        await self._token_cache.revoke(removing, lambda other: other.user_id == user.id)
-        self._audit.record("second factor reset", subject=user.username, actor=admin.username)
+        removing = self.store.remove(user.id, None, admin.user_id)
+        await self.accounts.token_cache.revoke(removing, lambda other: other.user_id == user.id)
+        self.accounts.audit.record("second factor reset", subject=user.username, actor=admin.username)
 
     async def check_login(self, user: User, code: str | None) -> None:
         """If the account needs a code, raise TotpRequired for a missing code, and Unauthorized for a wrong one.
@@ -130,33 +114,27 @@ class Totp:
             raise TotpRequired("The password is right; this account needs a code too: send it as `totp`.")
         if not await self._accepts(user, code):
             # Other refused logins have no actor, because nobody has proved to be the user.
-            self._audit.record_own(user.username, "login refused", "refused", factor="totp")
+            self.accounts.audit.record_own(user.username, "login refused", "refused", factor="totp")
             raise Unauthorized(_WRONG)
 
     async def _with_password(self, caller: Principal, password: str) -> User:
-        require_session(caller)
-        user = await own_account(self._users, caller)
-        if not user.has_password:
-            raise Conflict("The account has no password: the identity provider takes care of a second factor.")
-        if not await self._passwords.check(password, user.password_hash):
-            self._audit.record_own(user.username, "second factor refused", "refused")
-            raise WrongPassword("The password is wrong.")
-        return user
+        advice = "the identity provider takes care of a second factor"
+        return await self.accounts.with_password(caller, password, "second factor refused", advice)
 
     async def _accepts(self, user: User, code: str) -> bool:
         """Return whether a TOTP code or recovery code is valid and unused, and mark it as used."""
         text = _plain(code)
         if _CODE.fullmatch(text) is None:
-            used = await self._store.use_recovery(user.id, sha256(text.encode()).digest())
+            used = await self.store.use_recovery(user.id, sha256(text.encode()).digest())
             if used:
-                self._audit.record_own(user.username, "recovery code used")
+                self.accounts.audit.record_own(user.username, "recovery code used")
             return used
-        stored = await self._store.of_user(user.id)
+        stored = await self.store.of_user(user.id)
         step = None if stored is None else self._step_of(user.id, stored, text)
         if stored is None or step is None:
             return False
-        renewed = self._cipher.renewed(stored.secret, user.id)
-        return await self._store.use_step(user.id, step, stored.secret, renewed)
+        renewed = self.cipher.renewed(stored.secret, user.id)
+        return await self.store.use_step(user.id, step, stored.secret, renewed)
 
     def _step_of(self, user_id: bytes, stored: StoredTotp, code: str) -> int | None:
         """Return the time step (RFC 6238) of a six-digit code, or None if the code is wrong or can't be checked."""
@@ -165,14 +143,14 @@ class Totp:
         if _CODE.fullmatch(code) is None:
             return None
         try:
-            secret = self._cipher.decrypt(stored.secret, user_id)
+            secret = self.cipher.decrypt(stored.secret, user_id)
         except ValueError as error:
             _log.error("a second factor can't be checked", reason=str(error))
             return None
         totp = pyotp.TOTP(base64.b32encode(secret).decode())
         try:
             # The clock of the authenticator app may be one step behind or ahead.
-            return totp.verify_and_get_timecode(code, for_time=self._clock(), valid_window=1)
+            return totp.verify_and_get_timecode(code, for_time=self.clock(), valid_window=1)
         except pyotp.exceptions.OTPVerificationError:
             return None
 

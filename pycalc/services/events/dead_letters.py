@@ -48,13 +48,13 @@ class DeadLetters:
         if not 0 < number <= _LARGEST_NUMBER or not await self._store.requeue(number):
             raise NotFound(f"There is no dead letter {number} that can be published.")
         self._requeued()
-        self._audit.record("dead letter requeued", actor=actor, number=number)
+        self._audit.record("dead letter requeued", None, actor, number=number)
 
     async def discard(self, number: int, actor: str) -> None:
         """Delete a dead letter; raises NotFound if there is none with this number."""
         if not 0 < number <= _LARGEST_NUMBER or not await self._store.discard(number):
             raise NotFound(f"There is no dead letter {number}.")
-        self._audit.record("dead letter discarded", actor=actor, number=number)
+        self._audit.record("dead letter discarded", None, actor, number=number)
 
     async def size(self) -> int:
         """Return the number of dead letters."""

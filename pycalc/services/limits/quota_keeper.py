@@ -16,7 +16,7 @@ from pycalc.db.base import QuotaStore, QuotaUse
 from pycalc.errors import LimitState, StoreUnavailable
 from pycalc.models.auth import Principal
 from pycalc.models.limits import LimitMembers, UserLimits, limit_members
-from pycalc.models.usage import QuotaState
+from pycalc.models.usage import QuotaItem
 from pycalc.services.limits.quotas import WindowQuota
 
 _SECONDS = 1.0  # between two rounds of storing and reading
@@ -55,7 +55,7 @@ class QuotaKeeper:
         self._closing.set()
         await self._runner
 
-    async def states(self, caller: Principal) -> list[QuotaState]:
+    async def states(self, caller: Principal) -> list[QuotaItem]:
         """Return the state of each of the caller's quotas, with the charges that other processes have stored by now.
 
         Without the database, these are as last read. Raises Overloaded if too many of the caller's reads wait.

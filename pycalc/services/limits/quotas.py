@@ -16,7 +16,7 @@ from pycalc.db.base import QuotaTotal, QuotaUse
 from pycalc.errors import LimitState, Overloaded, QuotaExceeded
 from pycalc.models.auth import Principal
 from pycalc.models.limits import UserLimit, UserLimits, each_window
-from pycalc.models.usage import QuotaState
+from pycalc.models.usage import QuotaItem, quota_item
 from pycalc.observability.metrics import Metrics
 
 # The most uses in memory for each quota. A further one evicts the oldest, which is read again when it is needed.
@@ -131,10 +131,10 @@ class WindowQuota:
             for use in uses:
                 use.reserved -= amount
 
-    def states(self, caller: Principal) -> list[QuotaState]:
+    def states(self, caller: Principal) -> list[QuotaItem]:
         """Return the used amount for each of the caller's limits: the user's, and the API key's own."""
         return [
-            QuotaState(use.prefix + self._name, use.limit.amount, _shown(use.used), use.limit.seconds, use.ends)
+            quota_item(use.prefix + self._name, use.limit.amount, _shown(use.used), use.limit.seconds, use.ends)
             for use in self._uses_of(caller)
         ]
 

@@ -44,7 +44,7 @@ async def test_invented_credentials_do_not_make_calculations_fail(
     headers = {"Authorization": f"Bearer {session['access_token']}"}
     assert (await client.get("/fibonacci/10", headers=headers)).status_code == 200
     fast = threading.Event()
-    database = cast("SqliteDatabase", cast("SqlUserStore", resources.accounts._users)._database)
+    database = cast("SqliteDatabase", cast("SqlUserStore", resources.accounts.users)._database)
     slow = asyncio.create_task(database.write(lambda _connection: fast.wait(20)))
     await asyncio.gather(*(_invented(client, number) for number in range(_AT_ONCE)))
     assert not slow.done()
@@ -74,7 +74,7 @@ async def test_keys_refreshes_and_exports_wait_for_no_share(client: httpx.AsyncC
     session = (await client.post("/login", json={"username": name, "password": PASSWORD})).json()
     headers = {"Authorization": f"Bearer {session['access_token']}"}
     key = (await client.post("/me/keys", json={"name": "new"}, headers=headers)).json()["key"]
-    database = cast("FairDatabase", cast("SqlUserStore", resources.accounts._users)._database)
+    database = cast("FairDatabase", cast("SqlUserStore", resources.accounts.users)._database)
     async with _share_held(database, "127.0.0.1"):
         by_key = await client.get("/fibonacci/10", headers={"Authorization": f"Bearer {key}"})
         assert by_key.status_code == 200, by_key.text

@@ -306,7 +306,7 @@ async def test_a_nul_in_a_token_is_unauthorized(app: FastAPI, resources: Resourc
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(dict(message))
 
-    token = resources.authenticator._sessions.signer.issue(bytes(16), bytes(16)).encode()
+    token = resources.authenticator.sessions.signer.issue(bytes(16), bytes(16)).encode()
     headers = [(b"authorization", b"Bearer " + token[:position] + b"\0" + token[position:])]
     state = app.state.lifespan
     scope = {"type": "http", "method": "GET", "path": PATHS[0], "query_string": b"", "headers": headers, "state": state}

@@ -102,7 +102,8 @@ def test_a_service_without_good_keys_does_not_start(tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line == (
-        f"pycalc: PYCALC_SECRET_KEYS_FILE: the key file {file} needs a key a line, of 32 characters or more each"
+        f"pycalc: PYCALC_SECRET_KEYS_FILE: the key file {file} needs a key a line, of 32 characters or more each, "
+        "without spaces and comments"
     )
 
 

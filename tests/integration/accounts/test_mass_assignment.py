@@ -119,7 +119,7 @@ def test_a_role_given_twice_is_refused(client: httpx.Client, admin: Person) -> N
     name = new_name()
     body = f'{{"username":"{name}","email":"{name}@example.com","password":"{PASSWORD}","role":"user","role":"admin"}}'
     answer = client.post("/register", content=body, headers={"Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/role")
+    assert (answer.status_code, "The member role is given more than once:" in answer.text) == (422, True)
     assert status_of_login(client, name) == 401
 
 

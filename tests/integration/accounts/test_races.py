@@ -30,7 +30,7 @@ async def in_order(resources: Resources) -> AsyncIterator[Order]:
 
     The writes wait until the ``with`` block ends, and are then made in the order in which the requests were begun.
     """
-    database, free = cast("SqlUserStore", resources.accounts._users)._database, threading.Event()
+    database, free = cast("SqlUserStore", resources.accounts.users)._database, threading.Event()
     await until(lambda: not any(database.queue_lengths().values()), "earlier work is done")
     blocked = asyncio.create_task(database.write(lambda _connection: free.wait(20)))
 

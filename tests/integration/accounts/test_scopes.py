@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from pycalc.models.scopes import KeyScope
+from pycalc.models.auth import KeyScope
 from pycalc.resources.wiring import Resources
 from pycalc.services.operations import OPERATIONS
 from tests.harness.accounts import PASSWORD, new_name, registration

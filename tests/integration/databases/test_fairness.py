@@ -31,7 +31,7 @@ async def test_a_user_who_floods_the_database_harms_nobody_else(
 ) -> None:
     """While one user's requests wait for the database and some of them are refused, another user's login succeeds."""
     name, _ = await new_user(client)
-    users = cast("SqlUserStore", resources.accounts._users)
+    users = cast("SqlUserStore", resources.accounts.users)
     database, free = users._database, threading.Event()
     await until(lambda: not any(database.queue_lengths().values()), "the audit entries of the new user are stored")
     work = {"read": database.read, "write": database.write}[queue]

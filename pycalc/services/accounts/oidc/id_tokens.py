@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,20 +48,18 @@ class Identity(NamedTuple):
     claims: Mapping[str, Any]
 
 
-def signing_keys(document: object) -> Sequence[PyJWK]:
+def signing_keys(document: Mapping[str, Any]) -> Sequence[PyJWK]:
     """Return the public signature keys of a JSON Web Key Set; raises ValueError for any other document."""
     import jwt
 
-    keys = document.get("keys") if isinstance(document, dict) else None
+    keys = document.get("keys")
     if not isinstance(keys, list):
         raise ValueError("the key set is not a JSON object with a list of keys")
     found = []
     for key in keys:
         if isinstance(key, dict) and key.get("kty") != "oct" and key.get("use", "sig") == "sig":
-            try:
+            with suppress(jwt.PyJWTError, TypeError, ValueError, ArithmeticError):  # PyJWT can't read this key
                 found.append(jwt.PyJWK.from_dict(key))
-            except (jwt.PyJWTError, TypeError, ValueError, ArithmeticError):
-                continue  # PyJWT can't read this key
     return found
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 262_144  # the largest response
 _FRESH_SECONDS = 3_600.0  # for which the discovery document and the keys are cached
-_RETRY_SECONDS = 5.0  # after a failed read, and between two reads of the keys because of unknown key ids
+_RETRY_SECONDS = 5.0  # between two reads, even if the first failed or had not the wanted key
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -59,9 +58,8 @@ class Provider:
         self._client: httpx.AsyncClient | None = None
         self._reading = asyncio.Lock()  # lets concurrent sign-ins share one read
         self._endpoints: dict[str, str] = {}
-        self._endpoints_until = self._failed_until = -inf
         self._keys: Sequence[PyJWK] = ()
-        self._keys_until = self._keys_again_at = -inf
+        self._read_at = self._failed_until = -inf
 
     async def aclose(self) -> None:
         """Close the connections to the provider."""
@@ -70,7 +68,7 @@ class Provider:
 
     async def authorization_url(self, parameters: dict[str, str]) -> str:
         """Return the URL of the provider's sign-in page with these query parameters; raises Unavailable."""
-        endpoint = (await self._discover())["authorization_endpoint"]
+        endpoint = await self._endpoint("authorization_endpoint")
         own = {
             "response_type": "code",
             "client_id": self.settings.client_id,
@@ -83,7 +81,7 @@ class Provider:
 
         Raises Unauthorized if the provider refuses the code, and Unavailable if it does not answer with a token.
         """
-        endpoint = (await self._discover())["token_endpoint"]
+        endpoint = await self._endpoint("token_endpoint")
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -103,58 +101,50 @@ class Provider:
     async def key(self, key_id: str | None) -> PyJWK | None:
         """Return the signing key with this id or, for None, the provider's only key.
 
-        If there is no such key, or several keys have the id, the keys are read again, but at most every five seconds.
-        If there is still not exactly one such key, return None. Raises Unavailable if the keys can't be read. For five
-        seconds after that, raises Unavailable instead of reading.
+        If there is not exactly one such key, read the keys again, but at most every five seconds; if there is still
+        not, return None. Raises Unavailable if the keys can't be read.
         """
-        async with self._reading:
-            now, found = self._clock(), self._known(key_id)
-            if now < self._keys_until and (found or now < self._keys_again_at):
-                return found
-            with self._failing_fast():
-                status, document = await self._fetch("GET", (await self._endpoints_now())["jwks_uri"])
-                try:
-                    self._keys = signing_keys(document)
-                except ValueError as error:
-                    raise self._failed(f"{error} (status {status})") from error
-            self._keys_until = self._clock() + _FRESH_SECONDS
-            self._keys_again_at = self._clock() + _RETRY_SECONDS
-            return self._known(key_id)
+        await self._read(lambda: self._known(key_id) is not None)
+        return self._known(key_id)
+
+    async def _endpoint(self, name: str) -> str:
+        await self._read(lambda: True)
+        return self._endpoints[name]
 
     def _known(self, key_id: str | None) -> PyJWK | None:
         keys = self._keys if key_id is None else [key for key in self._keys if key.key_id == key_id]
         return keys[0] if len(keys) == 1 else None
 
-    async def _discover(self) -> dict[str, str]:
+    async def _read(self, suffices: Callable[[], bool]) -> None:
+        """Read the discovery document and the keys if they are an hour old, or if they do not suffice.
+
+        Read neither within five seconds after a read, whatever the demand; if that read failed, raise Unavailable.
+        """
         async with self._reading:
-            return await self._endpoints_now()
-
-    async def _endpoints_now(self) -> dict[str, str]:
-        """Return the provider's endpoints by name. The caller must hold the lock ``_reading``."""
-        if self._clock() < self._endpoints_until:
-            return self._endpoints
-        issuer = self.settings.issuer
-        with self._failing_fast():
-            status, document = await self._fetch("GET", issuer.removesuffix("/") + "/.well-known/openid-configuration")
-            if status != 200 or document.get("issuer") != issuer:
-                raise self._failed(f"the discovery document (status {status}) is not of the issuer {issuer}")
-            endpoints = {name: document.get(name) for name in _ENDPOINTS}
-            if not all(isinstance(url, str) and is_secure(url) for url in endpoints.values()):
-                raise self._failed("an endpoint in the discovery document is missing, or is no https URL")
-        self._endpoints = {name: str(url) for name, url in endpoints.items()}
-        self._endpoints_until = self._clock() + _FRESH_SECONDS
-        return self._endpoints
-
-    @contextmanager
-    def _failing_fast(self) -> Iterator[None]:
-        # Neither new sign-ins nor those that wait for the lock read again soon after a failed read.
-        if self._clock() < self._failed_until:
-            raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
-        try:
-            yield
-        except Unavailable:
-            self._failed_until = self._clock() + _RETRY_SECONDS
-            raise
+            age = self._clock() - self._read_at
+            if age < _RETRY_SECONDS or (age < _FRESH_SECONDS and suffices()):
+                return
+            if self._clock() < self._failed_until:
+                raise Unavailable("The identity provider does not answer; try again later.", int(_RETRY_SECONDS))
+            try:
+                issuer = self.settings.issuer
+                url = issuer.removesuffix("/") + "/.well-known/openid-configuration"
+                status, document = await self._fetch("GET", url)
+                if status != 200 or document.get("issuer") != issuer:
+                    raise self._failed(f"the discovery document (status {status}) is not of the issuer {issuer}")
+                endpoints = {name: document.get(name) for name in _ENDPOINTS}
+                if not all(isinstance(url, str) and is_secure(url) for url in endpoints.values()):
+                    raise self._failed("an endpoint in the discovery document is missing, or is no https URL")
+                self._endpoints = {name: str(url) for name, url in endpoints.items()}
+                status, document = await self._fetch("GET", self._endpoints["jwks_uri"])
+                try:
+                    self._keys = signing_keys(document)
+                except ValueError as error:
+                    raise self._failed(f"{error} (status {status})") from error
+            except Unavailable:
+                self._failed_until = self._clock() + _RETRY_SECONDS
+                raise
+            self._read_at = self._clock()
 
     async def _fetch(self, method: str, url: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON object of a response; raises Unavailable for any other response or none."""

@@ -6,9 +6,9 @@ import base64
 import hmac
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import NamedTuple
 
 from pycalc.db.base import ProviderIdentity, UserStore
 from pycalc.errors import Conflict, Unauthorized, Unavailable
@@ -20,13 +20,6 @@ from pycalc.services.accounts.sessions import Sessions, Tokens
 from pycalc.services.accounts.token_cache import TokenCache, is_named
 
 _BY = "the identity provider"
-
-
-class ClaimRules(NamedTuple):
-    """The rules by which an ID token's claims decide about access and roles."""
-
-    admin: Requirement | None  # accounts that meet it are admins, all others users; None means that admins assign roles
-    factor: Requirement | None  # the proof of a second factor, which every token must have; None means no proof
 
 
 class Attempt:
@@ -43,26 +36,17 @@ class Attempt:
         return _base64url(hmac.digest(self.secret.encode(), use.encode(), "sha256"))
 
 
+@dataclass(eq=False)
 class ProviderSignIn:
     """The service that signs users in through the provider, and creates their accounts at the first sign-in."""
 
-    def __init__(
-        self,
-        provider: Provider,
-        claims: ClaimRules,
-        users: UserStore,
-        sessions: Sessions,
-        token_cache: TokenCache,
-        ids: IdSource,
-    ) -> None:
-        self.redirect_url = provider.settings.redirect_url
-        self._provider = provider
-        self._claims = claims
-        self._users = users
-        self._sessions = sessions
-        self._audit = sessions.audit
-        self._token_cache = token_cache
-        self._ids = ids
+    provider: Provider
+    admin: Requirement | None  # accounts that meet it are admins, all others users; None means that admins assign roles
+    factor: Requirement | None  # the proof of a second factor, which every token must have; None means no proof
+    users: UserStore
+    sessions: Sessions
+    token_cache: TokenCache
+    ids: IdSource
 
     async def begin(self) -> tuple[str, str]:
         """Return the provider's URL for a new sign-in, and the secret for the browser's cookie; raises Unavailable."""
@@ -74,9 +58,9 @@ class ProviderSignIn:
             "code_challenge": attempt.challenge,
             "code_challenge_method": "S256",
         }
-        if self._claims.factor is not None and self._claims.factor.claim == "acr":
-            parameters["acr_values"] = self._claims.factor.value
-        return await self._provider.authorization_url(parameters), attempt.secret
+        if self.factor is not None and self.factor.claim == "acr":
+            parameters["acr_values"] = self.factor.value
+        return await self.provider.authorization_url(parameters), attempt.secret
 
     @staticmethod
     def resume(secret: str | None, state: str) -> Attempt:
@@ -96,51 +80,51 @@ class ProviderSignIn:
         Raises Unavailable if the provider does not answer, or no username is free. Raises Conflict if the claims would
         take the admin role from the last admin, and NotFound if the account is deleted meanwhile.
         """
-        settings = self._provider.settings
-        token = await self._provider.id_token(code, attempt.verifier)
-        key = await self._provider.key(key_id_of(token))
+        settings, audit = self.provider.settings, self.sessions.audit
+        token = await self.provider.id_token(code, attempt.verifier)
+        key = await self.provider.key(key_id_of(token))
         identity = verify(token, key, settings.issuer, settings.client_id, attempt.nonce)
-        if self._claims.factor is not None and not self._claims.factor.met_by(identity.claims):
+        if self.factor is not None and not self.factor.met_by(identity.claims):
             raise Unauthorized("The identity provider did not ask for a second factor, which is needed here.")
         role = None
-        if self._claims.admin is not None:
-            role = Role.ADMIN if self._claims.admin.met_by(identity.claims) else Role.USER
+        if self.admin is not None:
+            role = Role.ADMIN if self.admin.met_by(identity.claims) else Role.USER
         linked = ProviderIdentity(identity.issuer, identity.subject)
-        user = await self._users.by_identity(linked)
+        user = await self.users.by_identity(linked)
         if user is None:
             user = await self._create(identity, linked, role or Role.USER)
         elif role not in (None, user.role):
-            entry = self._audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
-            changing = self._users.change(user.username, role, None, audit=entry)
-            user = await self._token_cache.revoke(changing, is_named(user.username))
-            self._audit.write(entry)
+            entry = audit.entry("account changed", subject=user.username, actor=_BY, changed={"role": role})
+            changing = self.users.change(user.username, role, None, audit=entry)
+            user = await self.token_cache.revoke(changing, is_named(user.username))
+            audit.write(entry)
         if user.disabled:
-            self._audit.record("login refused", subject=user.username, outcome="refused", by=_BY)
+            audit.record("login refused", user.username, None, "refused", by=_BY)
             raise Unauthorized("The account is disabled.")
-        tokens = await self._sessions.open(user.id, None, device)
-        self._audit.record_own(user.username, "session opened", by=_BY)
+        tokens = await self.sessions.open(user.id, None, device)
+        audit.record_own(user.username, "session opened", by=_BY)
         return tokens
 
     async def _create(self, identity: Identity, linked: ProviderIdentity, role: Role) -> User:
         """Create an account whose name is the first free one of ``names_of``; raises Unavailable if none is free."""
         for name in names_of(identity):
             user = User(
-                id=self._ids.next(),
+                id=self.ids.next(),
                 username=name,
                 email=identity.email,
                 password_hash=NO_PASSWORD,
                 role=role,
                 created_at=datetime.fromtimestamp(now_ms() / 1000, UTC),
             )
-            entry = self._audit.entry("account created", subject=name, actor=_BY, role=role.value)
+            entry = self.sessions.audit.entry("account created", subject=name, actor=_BY, role=role.value)
             try:
-                await self._users.add(user, identity=linked, audit=entry)
+                await self.users.add(user, identity=linked, audit=entry)
             except Conflict:
-                made = await self._users.by_identity(linked)  # another request may have created the account meanwhile
+                made = await self.users.by_identity(linked)  # another request may have created the account meanwhile
                 if made is not None:
                     return made
             else:
-                self._audit.write(entry)
+                self.sessions.audit.write(entry)
                 return user
         raise Unavailable("No free username was found for the new account; try again.")
 
