@@ -35,9 +35,9 @@ def _run(work: Callable[[DeadLetters], Awaitable[None]]) -> None:
 def show() -> None:
     """Print each dead letter on a line, in ASCII: number, stage, time, event id, origin, reason and content."""
 
-    async def show_all(letters: DeadLetters) -> None:
+    async def show_all(dead_letters: DeadLetters) -> None:
         last = 0
-        while page := await letters.items(last, _PAGE):
+        while page := await dead_letters.items(last, _PAGE):
             for letter in page:
                 event = letter["event_id"] or "not an event of this service"
                 reason, content = ascii(letter["reason"][:_REASON_CHARACTERS]), ascii(letter["content"])
@@ -50,9 +50,9 @@ def show() -> None:
 
 def requeue(number: int) -> None:
     """Put the event of a dead letter back into the outbox, if its calculation is still recorded."""
-    _run(lambda letters: letters.requeue(number, COMMAND_LINE))
+    _run(lambda dead_letters: dead_letters.requeue(number, COMMAND_LINE))
 
 
 def discard(number: int) -> None:
     """Delete a dead letter."""
-    _run(lambda letters: letters.discard(number, COMMAND_LINE))
+    _run(lambda dead_letters: dead_letters.discard(number, COMMAND_LINE))

@@ -41,7 +41,7 @@ class Clock:
         return self.now
 
 
-class Door:
+class Logins:
     """A login limit, with the times at which wrong passwords were checked."""
 
     def __init__(self, limit: str = "10/minute", bound: int = 1000) -> None:
@@ -85,60 +85,60 @@ async def test_the_eleventh_failure_is_refused_and_its_password_not_looked_at() 
 
     Names that differ only in letter case are one account; other accounts are not affected.
     """
-    door = Door()
-    assert [await door.fail(name) for name in ("ada", "ADA") * 5] == [0] * 10
-    assert await door.fail("Ada") == 60
+    logins = Logins()
+    assert [await logins.fail(name) for name in ("ada", "ADA") * 5] == [0] * 10
+    assert await logins.fail("Ada") == 60
     with pytest.raises(RateLimited):
-        await door.succeed()
-    assert door.checked == 10
-    assert door.refused("login-account") == 2
-    await door.succeed("bob")
+        await logins.succeed()
+    assert logins.checked == 10
+    assert logins.refused("login-account") == 2
+    await logins.succeed("bob")
 
 
 async def test_the_wait_doubles_up_to_an_hour() -> None:
     """Each time the limit is reached, the wait doubles, up to an hour; after it, logins are checked again."""
-    door = Door("1/minute")
-    door.limit._kinds = door.limit._kinds[:1]  # Use the limit of addresses: ten a minute, and no hourly limit.
+    logins = Logins("1/minute")
+    logins.limit._kinds = logins.limit._kinds[:1]  # Use the limit of addresses: ten a minute, and no hourly limit.
     waits = []
     for _ in range(8):
-        while not (wait := await door.fail()):
+        while not (wait := await logins.fail()):
             continue
         waits.append(wait)
-        door.clock.now += wait
+        logins.clock.now += wait
     assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
 async def test_refused_tries_do_not_prolong_the_wait() -> None:
     """Logins during the wait are refused, and do not prolong it."""
-    door = Door()
+    logins = Logins()
     for _ in range(10):
-        await door.fail()
-    door.clock.now += 59
-    assert {await door.fail() for _ in range(1000)} == {1}
-    door.clock.now += 1
-    await door.succeed()
+        await logins.fail()
+    logins.clock.now += 59
+    assert {await logins.fail() for _ in range(1000)} == {1}
+    logins.clock.now += 1
+    await logins.succeed()
 
 
 async def test_a_success_forgets_the_failures_of_the_short_window() -> None:
     """A successful login resets the count of failed logins: ten more may fail before the account must wait 60 s."""
-    door = Door()
+    logins = Logins()
     for _ in range(4):
-        await door.fail()
-    await door.succeed()
-    assert [await door.fail() for _ in range(10)] == [0] * 10
-    assert await door.fail() == 60
+        await logins.fail()
+    await logins.succeed()
+    assert [await logins.fail() for _ in range(10)] == [0] * 10
+    assert await logins.fail() == 60
 
 
 async def test_a_success_does_not_forget_the_hours_failures() -> None:
     """A successful login does not reset the hourly count, so the owner's logins give an attacker no more tries."""
-    door = Door()
+    logins = Logins()
     for _ in range(4):
         for _ in range(9):
-            await door.fail()
+            await logins.fail()
         with suppress(RateLimited):
-            await door.succeed()
-    assert door.checked == 15
-    assert await door.fail() == HOUR
+            await logins.succeed()
+    assert logins.checked == 15
+    assert await logins.fail() == HOUR
 
 
 @pytest.mark.parametrize(
@@ -147,59 +147,59 @@ async def test_a_success_does_not_forget_the_hours_failures() -> None:
 )
 async def test_attempts_cost_thirty_hashes_an_hour_at_most(pause: float, attempts: int) -> None:
     """In any 60 minutes, at most thirty passwords of an account are checked, from any number of addresses."""
-    door = Door()
+    logins = Logins()
     for attempt in range(attempts):
-        await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
-        door.clock.now += pause
-    assert door.checked >= 10
-    assert not door.too_often()
+        await logins.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
+        logins.clock.now += pause
+    assert logins.checked >= 10
+    assert not logins.too_often()
 
 
 @pytest.mark.parametrize(("pause", "attempts"), [(0.4, 5_000), (6.5, 2_000), (60.0, 1_000), (241.0, 1_000)])
 @pytest.mark.parametrize("every", [2, 9])
 async def test_the_owners_logins_give_no_guesses_back(pause: float, attempts: int, every: int) -> None:
     """If the owner logs in between an attacker's tries, the attacker still has only thirty tries an hour."""
-    door = Door()
+    logins = Logins()
     for attempt in range(attempts):
-        await door.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
+        await logins.fail(address=f"10.0.{attempt // 250}.{attempt % 250}")
         if attempt % every == 0:
             with suppress(RateLimited):
-                await door.succeed(address=THERE)
-        door.clock.now += pause
-    assert door.checked >= 15
-    assert not door.too_often()
+                await logins.succeed(address=THERE)
+        logins.clock.now += pause
+    assert logins.checked >= 15
+    assert not logins.too_often()
 
 
 async def test_thirty_an_hour_hold_where_two_windows_meet() -> None:
     """At most thirty passwords are checked in any 60 minutes, also across the end of an hourly window."""
-    door = Door()
-    await door.fail()
-    door.clock.now += HOUR - 125
+    logins = Logins()
+    await logins.fail()
+    logins.clock.now += HOUR - 125
     for _ in range(2000):
-        await door.fail()
-        door.clock.now += 7
-    assert door.checked > 30
-    assert not door.too_often()
+        await logins.fail()
+        logins.clock.now += 7
+    assert logins.checked > 30
+    assert not logins.too_often()
 
 
 async def test_an_address_has_ten_times_as_many() -> None:
     """An address may fail ten times as often as an account, which limits tries of one password on many accounts."""
-    door = Door()
-    assert [await door.fail(f"user{number}") for number in range(100)] == [0] * 100
-    assert await door.fail("user100") == 60
-    assert door.refused("login-address") == 1
-    assert await door.fail("user100", THERE) == 0
+    logins = Logins()
+    assert [await logins.fail(f"user{number}") for number in range(100)] == [0] * 100
+    assert await logins.fail("user100") == 60
+    assert logins.refused("login-address") == 1
+    assert await logins.fail("user100", THERE) == 0
 
 
 async def test_tries_at_once_count_before_they_fail() -> None:
     """If ten logins may fail, only ten of 50 concurrent guesses are checked; the others must wait a second."""
-    door = Door()
+    logins = Logins()
     gate = asyncio.Event()
 
     async def guess(number: int) -> int:
         try:
-            async with door.limit.attempt("ada", f"10.0.0.{number}"):
-                door.checks.append(door.clock.now)
+            async with logins.limit.attempt("ada", f"10.0.0.{number}"):
+                logins.checks.append(logins.clock.now)
                 await gate.wait()
                 raise Unauthorized("wrong")
         except Unauthorized:
@@ -211,17 +211,17 @@ async def test_tries_at_once_count_before_they_fail() -> None:
     assert await asyncio.gather(*guesses[10:]) == [1] * 40
     gate.set()
     assert await asyncio.gather(*guesses[:10]) == [0] * 10
-    assert await door.fail() == 60
+    assert await logins.fail() == 60
 
 
 async def test_an_address_has_eight_tries_under_way() -> None:
     """An address may have eight login tries at the same time, over all accounts; the ninth must wait a second."""
-    door = Door()
+    logins = Logins()
     gate = asyncio.Event()
 
     async def log_in(number: int, address: str = HERE) -> int:
         try:
-            async with door.limit.attempt(f"user{number}", address):
+            async with logins.limit.attempt(f"user{number}", address):
                 await gate.wait()
         except RateLimited as refusal:
             return refusal.retry_after
@@ -232,18 +232,18 @@ async def test_an_address_has_eight_tries_under_way() -> None:
     assert await asyncio.gather(*tries[8:]) == [1] * 12
     gate.set()
     assert await asyncio.gather(*tries[:8], elsewhere) == [0] * 9
-    assert door.refused("login-address") == 12
+    assert logins.refused("login-address") == 12
     assert await log_in(21) == 0
 
 
 async def test_a_guess_whose_client_hangs_up_counts() -> None:
     """A login whose client disconnects counts as failed, because its password hash was computed."""
-    door = Door()
+    logins = Logins()
     for _ in range(10):
         with suppress(asyncio.CancelledError):
-            async with door.limit.attempt("ada", HERE):
+            async with logins.limit.attempt("ada", HERE):
                 raise asyncio.CancelledError
-    assert await door.fail() == 60
+    assert await logins.fail() == 60
 
 
 class Distant(Counters):
@@ -370,12 +370,12 @@ async def attempt(step: Coroutine[None, None, object]) -> None:
 
 async def test_what_is_not_the_clients_fault_does_not_count() -> None:
     """A login that is refused because the server is overloaded does not count as a failed login."""
-    door = Door()
+    logins = Logins()
     for _ in range(20):
         with pytest.raises(Overloaded):
-            async with door.limit.attempt("ada", HERE):
+            async with logins.limit.attempt("ada", HERE):
                 raise Overloaded("busy")
-    assert await door.fail() == 0
+    assert await logins.fail() == 0
 
 
 async def test_registrations_are_counted_by_address() -> None:
@@ -657,13 +657,13 @@ async def test_a_counter_costs_the_same_whatever_its_name() -> None:
 
 async def test_a_flood_of_names_does_not_free_a_blocked_account() -> None:
     """A flood of other names does not remove the counter of an account that must wait."""
-    door = Door("10/hour", bound=50)
+    logins = Logins("10/hour", bound=50)
     for _ in range(10):
-        await door.fail()
+        await logins.fail()
     for number in range(40):
-        await door.fail(f"user{number}", THERE)
-    assert await door.fail() > 0
-    keys = door.metrics.registry.get_sample_value("pycalc_rate_limit_keys", {"limit": "login-account"})
+        await logins.fail(f"user{number}", THERE)
+    assert await logins.fail() > 0
+    keys = logins.metrics.registry.get_sample_value("pycalc_rate_limit_keys", {"limit": "login-account"})
     assert keys is not None
     assert keys <= 50
 

@@ -26,12 +26,12 @@ class Watched:
         self.file = file
         self.file.write_text(OLD + "\n")
         self.metrics = Metrics()
-        self.told: list[Sequence[str]] = []
+        self.replaced: list[Sequence[str]] = []
         self.changed = asyncio.Event()
         self.watcher = SigningKeyFile(file, (OLD,), self._replace, self.metrics, *poll_seconds)
 
     def _replace(self, keys: Sequence[str]) -> None:
-        self.told.append(keys)
+        self.replaced.append(keys)
         self.changed.set()
 
     @property
@@ -51,12 +51,12 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
 async def test_new_keys_are_reported_once(watched: Watched) -> None:
     """Each change of the file, by writing or replacing it, is reported once, with the keys in their order."""
     watched.file.write_text(f"{NEW}\n{OLD}\n")
-    await until(lambda: len(watched.told) == 1, "the new key")
+    await until(lambda: len(watched.replaced) == 1, "the new key")
     part = watched.file.with_name("part")
     part.write_text(f"\n  {NEW}  \n\n")
     part.rename(watched.file)
-    await until(lambda: len(watched.told) == 2, "the old key's end")
-    assert watched.told == [(NEW, OLD), (NEW,)]
+    await until(lambda: len(watched.replaced) == 2, "the old key's end")
+    assert watched.replaced == [(NEW, OLD), (NEW,)]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ async def test_what_is_no_key_file_changes_nothing(watched: Watched, content: by
             watched.file.write_bytes(content)
         await until(lambda: watched.unreadable == 1, "the metric")
         watched.file.write_text(NEW)
-        await until(lambda: bool(watched.told), "the new key")
-    assert watched.told == [(NEW,)]
+        await until(lambda: bool(watched.replaced), "the new key")
+    assert watched.replaced == [(NEW,)]
     assert watched.unreadable == 0
     assert [entry["log_level"] for entry in logs] == ["error"]
     assert "short" not in logs[0]["problem"]
