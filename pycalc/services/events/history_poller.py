@@ -44,9 +44,11 @@ class Subscriber:
 
     def offer(self, events: Sequence[Event]) -> bool:
         """Queue events and return True. If the queue would exceed MAX_BEHIND, end the subscription and return False."""
-        fits = len(self._events) + len(events) <= MAX_BEHIND
-        self._put(*(events if fits else [None]))
-        return fits
+        if len(self._events) + len(events) > MAX_BEHIND:
+            self.end()
+            return False
+        self._put(*events)
+        return True
 
     def end(self) -> None:
         """End the iteration after the queued events."""
