@@ -85,7 +85,7 @@ class HistoryPoller:
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """``clock_ns`` must be the clock that gives new ids their time, in nanoseconds since the epoch."""
+        """Create a poller. ``clock_ns`` must be the clock that gives new ids their time, in nanoseconds."""
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared
