@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     )
 
     env: Literal["development", "production"] = Field(
-        "development", description="development, or production: requires keys, refuses open registration of admins"
+        "development", description="development, or production, which requires keys and refuses open admin registration"
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: _Port = Field(
