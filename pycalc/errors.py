@@ -72,7 +72,7 @@ class LimitState(NamedTuple):
 
 @dataclass_transform(eq_default=False)
 class _Fields(Exception):
-    """Makes a dataclass of each subclass, with the class variables ``code`` and ``title`` from its header."""
+    """A base that makes a dataclass of each subclass, and takes ``code`` and ``title`` from the class's header."""
 
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal error"

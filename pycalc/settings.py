@@ -28,6 +28,7 @@ _CLAIM = re.compile(r"[^=]+=.+", re.DOTALL)
 _ENV_FILE = ".env"
 # For a Service named pycalc, Kubernetes sets PYCALC_PORT to such a URL, and other variables with such names.
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+_PORTS = {"pycalc_port", "pycalc_metrics_port"}
 _SERVICE_LINK = re.compile(r"PYCALC(_.+)?_(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)")
 
 
@@ -99,6 +100,13 @@ def _read(parse: Callable[[str], object]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError('write a JSON object, such as {"admin": {"compute": "0"}}') from None
+
+
 def _checked(check: Callable[[str], object]) -> AfterValidator:
     """Return a validator that calls ``check`` for a text, or for each text in a tuple. Empty texts are not checked."""
 
@@ -138,8 +146,8 @@ _ISSUER_FORM = "the issuer is an https URL without a query, or an http URL on th
 _Issuer = Annotated[str, _form(lambda text: is_secure(text) and "?" not in text, _ISSUER_FORM)]
 _CALLBACK_FORM = "the URL is of https, or of http on this machine, and ends in /oidc/callback"
 _Callback = Annotated[str, _form(lambda text: is_secure(text) and text.endswith("/oidc/callback"), _CALLBACK_FORM)]
-_Claim = Annotated[str, _form(_CLAIM.fullmatch, "it is of the form CLAIM=VALUE, such as groups=pycalc-admins")]
-_RoleQuotas = Annotated[dict[Role, OwnLimits], NoDecode, _read(json.loads)]
+_Claim = Annotated[str, _form(_CLAIM.fullmatch, "write CLAIM=VALUE, such as groups=pycalc-admins")]
+_RoleQuotas = Annotated[dict[Role, OwnLimits], NoDecode, _read(_json)]
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Patience = Annotated[float, Field(gt=0, le=3600)]  # seconds
 _NO_SECRET = SecretStr("")
@@ -157,7 +165,9 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # the input may be a secret key
     )
 
-    env: Literal["development", "production"] = Field("development", description="production requires keys")
+    env: Literal["development", "production"] = Field(
+        "development", description="development, or production, which requires keys and refuses open admin registration"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: _Port = Field(
         8080, validation_alias=AliasChoices("PYCALC_PORT", "PORT"), description="port to listen on (PORT is read too)"
@@ -167,7 +177,9 @@ class Settings(BaseSettings):
         "", description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; empty: pycalc.db in the data folder"
     )
     database_api_role: SecretStr = Field(
-        _NO_SECRET, description="NAME of the servers' PostgreSQL role; NAME:PASSWORD: `pycalc migrate` creates it too"
+        _NO_SECRET,
+        description="NAME of the servers' PostgreSQL role, for which `pycalc migrate` grants rights; NAME:PASSWORD: it "
+        "creates the role too",
     )
     database_consumer_role: SecretStr = Field(
         _NO_SECRET, description="the PostgreSQL role of `pycalc relay` and `pycalc consume`, likewise"
@@ -181,23 +193,39 @@ class Settings(BaseSettings):
     )
     stream_credentials: SecretStr = Field(_NO_SECRET, description="USER:PASSWORD for the stream, if not in its URL")
     relay: bool = Field(True, description="publish events from servers; false: only `pycalc relay` does")
-    secret_keys: _Keys = Field((), description="signing keys of 32 characters or more, newest first, comma-separated")
-    secret_keys_file: _Path | None = Field(None, description="file of signing keys instead: one a line, newest first")
-    password_keys: _Keys = Field((), description="keys of the password hashes; a removed one locks out its users")
-    admin_registration: Literal["bootstrap", "open", "closed"] = Field(
-        "bootstrap", description="who may register admins: bootstrap (admins, and by its token), open (all) or closed"
+    secret_keys: _Keys = Field(
+        (),
+        description="signing keys of 32 characters or more, newest first, comma-separated; empty in development on "
+        "SQLite: one is created in the data folder",
     )
-    admin_totp: Literal["optional", "required"] = Field("optional", description="second factor of admins")
-    password_login: bool = Field(True, description="sign-in with a password; false: only by the identity provider")
+    secret_keys_file: _Path | None = Field(None, description="file of signing keys instead: one a line, newest first")
+    password_keys: _Keys = Field(
+        (), description="keys of the password hashes, like PYCALC_SECRET_KEYS; a removed one locks out its users"
+    )
+    admin_registration: Literal["bootstrap", "open", "closed"] = Field(
+        "bootstrap",
+        description="who may register admins: bootstrap (admins, holders of the bootstrap token), open (anybody, for "
+        "demos) or closed (nobody)",
+    )
+    admin_totp: Literal["optional", "required"] = Field(
+        "optional", description="second factor of admins: optional or required"
+    )
+    password_login: bool = Field(
+        True, description="sign-in and registration with a password; false: only by the identity provider"
+    )
     oidc_issuer: _Issuer = Field("", max_length=255, description="URL of the identity provider; empty: none")
     oidc_client_id: str = Field("", description="client id of this service at the identity provider")
     oidc_client_secret: SecretStr = Field(_NO_SECRET, description="client secret of this service at the provider")
     oidc_redirect_url: _Callback = Field("", description="URL of this service's /oidc/callback, as registered there")
     oidc_role_claim: _Claim = Field("", description="CLAIM=VALUE of ID tokens that makes admins; empty: admins decide")
-    oidc_factor_claim: _Claim = Field("", description="CLAIM=VALUE of ID tokens that proves a second factor: amr=mfa")
+    oidc_factor_claim: _Claim = Field(
+        "", description="CLAIM=VALUE that every ID token needs, as proof of a second factor, such as amr=mfa"
+    )
     access_token_seconds: int = Field(900, ge=60, le=86400, description="lifetime of an access token, seconds")
     bcrypt_rounds: int = Field(12, ge=4, le=16, description="cost factor of bcrypt: each step doubles a login's time")
-    login_limit: _Limit = Field("10/minute", description="failed logins per account, ten times as many per address")
+    login_limit: _Limit = Field(
+        "10/minute", description="failed logins per account, and ten times as many per address; empty: no limit"
+    )
     register_limit: _Limits = Field("5/hour; 20/day", description="registrations per address; empty: no limit")
     page_limit: _Limits = Field("1000/minute; 20000/day", description="pages per address and process; empty: no limit")
     rate_limit: _Limits = Field("6000/minute; 100000/day", description="calculations per user; empty: no limit")
@@ -205,19 +233,27 @@ class Settings(BaseSettings):
     digits_quota: _Bytes = Field("5GB/day", description="bytes of results and exports per user; empty: no quota")
     role_quotas: _RoleQuotas = Field(
         {},
-        description="limits by role in their place, as JSON, 0 for no limit: "
+        description="limits by role, in place of the rate limit and the three quotas, as JSON, 0 for no limit: "
         '{"admin": {"rate_limit": "0", "compute": "600s/hour", "digits": "0", "history": 0}}',
     )
-    trusted_proxies: _Networks = Field((), description="networks of proxies whose X-Forwarded-* fields are trusted")
+    trusted_proxies: _Networks = Field(
+        (), description="proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted: networks, comma-separated"
+    )
     cors_origins: _Origins = Field((), description="origins whose pages may call this service, comma-separated")
     workers: int = Field(1, ge=1, le=64, description="server processes on one port; more than one needs PostgreSQL")
     history_retention: _Age = Field("90d", description="how long calculations are kept, such as 365d; empty: for ever")
     history_quota: _Count = Field(
         100_000, ge=1, description="calculations kept per user, long ones as four; empty: all"
     )
-    deleted_accounts: DeletedHistory = Field("anonymize", description="their calculations: anonymize, erase or keep")
+    deleted_accounts: DeletedHistory = Field(
+        "anonymize", description="calculations of deleted accounts: anonymize, erase or keep"
+    )
     audit_retention: _Age = Field("90d", description="how long entries of the audit log are kept; empty: for ever")
-    min_free_disk: int = Field(256 * 1024**2, ge=0, description="bytes that stay free on an SQLite file's disk")
+    min_free_disk: int = Field(
+        256 * 1024**2,
+        ge=0,
+        description="bytes that stay free on an SQLite file's disk: below, calculations are refused; 0: no reserve",
+    )
     max_digits: int = Field(25_000_000, ge=1_000, le=1_000_000_000, description="digits of the largest result")
     mcp_inline_digits: int = Field(
         2_000, ge=100, le=1_000_000, description="digits of a result that /mcp sends at once"
@@ -228,7 +264,7 @@ class Settings(BaseSettings):
             min(1024**3, memory() // 4) // given.get("workers", 1), given.get("max_digits", 1024**2), 1024**2
         ),
         ge=1024**2,
-        description="bytes of memory of each server process for long responses and bodies; default: by the machine",
+        description="bytes for long responses and bodies of each server process; default: a share of the memory",
     )
     response_seconds: _Patience = Field(30.0, description="how long a client may read nothing of its response, seconds")
     response_rate: int = Field(16_384, ge=1, description="slowest reading of a long response, bytes a second")
@@ -241,7 +277,7 @@ class Settings(BaseSettings):
     compute_memory: int = Field(
         default_factory=lambda given: max(memory() // 2 // given.get("workers", 1), 64 * 1024**2),
         ge=64 * 1024**2,
-        description="bytes of memory for the worker processes of a server process; default: by the machine",
+        description="bytes for the worker processes of each server process; default: a share of the memory",
     )
     event_streams: int = Field(1_000, ge=1, le=100_000, description="event streams (GET /events) of a server process")
     log_format: Literal["json", "google"] = Field(
@@ -263,7 +299,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of settings, the first with the highest precedence: arguments, environment, ``.env``.
 
-        An empty variable means the default, except for the settings in which empty means "no limit". A URL that
+        An empty variable means the default, except for the settings in which empty means "no limit". A port that
         Kubernetes has set for a Service is ignored.
         """
         may_be_empty = {
@@ -274,7 +310,7 @@ class Settings(BaseSettings):
                 source.env_vars = {
                     name: value
                     for name, value in source.env_vars.items()
-                    if (value or name in may_be_empty) and not _SERVICE_URL.match(value or "")
+                    if (value or name in may_be_empty) and not (name in _PORTS and _SERVICE_URL.match(value or ""))
                 }
         return init_settings, env_settings, dotenv_settings
 

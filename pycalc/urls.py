@@ -17,10 +17,10 @@ _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[\w.%-]*)(?::(?P
 
 @contextmanager
 def backend_of(url: str, kind: str, backends: Mapping[str, str]) -> Iterator[Any]:
-    """Return a context with the class, written ``module:class`` in ``backends``, for a URL's scheme.
+    """Return a context with the backend class of a URL's scheme. ``backends`` maps schemes to ``module:class``.
 
-    The message of a ValueError, for an unknown scheme or in the context, begins with the name of the setting:
-    PYCALC_CACHE_URL for the ``kind`` "cache".
+    Raises ValueError for an unknown scheme. Its message, and that of any ValueError in the context, begins with the
+    name of the setting: PYCALC_CACHE_URL for the ``kind`` "cache".
     """
     found = _SCHEME.match(url)
     scheme = found[1] if found else ""

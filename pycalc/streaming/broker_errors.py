@@ -72,6 +72,6 @@ class BrokerErrors:
             raise EventsRefused(what, dict(refused))
 
     def check(self) -> None:
-        """Raise StreamUnavailable if the last publish failed less than 40 s ago; another process may publish by now."""
+        """Raise StreamUnavailable if the last publish failed less than 40 s ago. Later, another process may publish."""
         if self.clock() < self._stuck_until:
             raise StreamUnavailable("The stream does not accept events.")

@@ -114,6 +114,25 @@ async def test_a_member_checks_its_topic_every_3_seconds(errors: BrokerErrors, m
     await member.aclose()
 
 
+async def test_slow_checks_leave_time_for_messages(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a check of the topic takes longer than the interval, messages are still received for 3 s until the next."""
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
+    moments, checks = [100.0], list[float]()
+    monkeypatch.setattr("pycalc.streaming.kafka.consumer.monotonic", lambda: moments[-1])
+
+    async def check() -> None:
+        checks.append(moments[-1])
+        moments.append(moments[-1] + 5)
+
+    member = KafkaMember({}, "events", check, errors)
+    for moment in (103.1, 108.2, 111.0, 111.2):
+        moments.append(moment)
+        await member.receive()
+    assert checks == [103.1, 111.2]
+    await member.aclose()
+
+
 async def test_silence_is_no_sign_that_the_broker_answers(member: KafkaMember, errors: BrokerErrors) -> None:
     """While no message arrives, a repeated error of the driver is not logged again."""
     with capture_logs() as logs:

@@ -106,6 +106,19 @@ async def test_the_age_of_the_oldest_waiting_event_is_reported() -> None:
 
 
 @in_virtual_time
+async def test_the_age_is_reported_while_a_long_outbox_is_emptied() -> None:
+    """While the relay empties a long outbox batch by batch, the metric is the age of the oldest entry, not 0."""
+    outbox = MemoryOutboxStore([history_row(n) for n in range(1_200)])
+    stream = ListeningStream(outbox)
+    async with relaying(outbox, stream) as (_, metrics):
+        await until(lambda: len(outbox.entries) < 1_200, "a batch is published")
+        await asyncio.sleep(0.01)
+        assert outbox.entries
+        assert metrics.registry.get_sample_value("pycalc_outbox_backlog") == len(outbox.entries)
+        assert (metrics.registry.get_sample_value("pycalc_outbox_oldest_seconds") or 0.0) > 0
+
+
+@in_virtual_time
 async def test_a_relay_without_the_lease_reports_no_backlog() -> None:
     """A relay that has lost the lease reports no backlog."""
     outbox = MemoryOutboxStore([history_row()])

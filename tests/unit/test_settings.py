@@ -191,6 +191,30 @@ def test_the_port_of_a_kubernetes_service_is_not_ours(monkeypatch: pytest.Monkey
     assert Settings().port == 8099
 
 
+@pytest.mark.parametrize("name", ["database_url", "cache_url", "stream_url"])
+def test_only_ports_are_ignored_for_kubernetes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A URL of a backend is never ignored for its scheme: the default in its place would lose data on a restart."""
+    monkeypatch.setenv(f"PYCALC_{name.upper()}", "tcp://10.3.2.1:6379")
+    assert getattr(Settings(), name) == "tcp://10.3.2.1:6379"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PYCALC_ROLE_QUOTAS", "{admin", 'write a JSON object, such as {"admin": {"compute": "0"}}'),
+        ("PYCALC_OIDC_ROLE_CLAIM", "admins", "write CLAIM=VALUE, such as groups=pycalc-admins"),
+    ],
+)
+def test_a_malformed_value_is_refused_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    """A value of the wrong form is refused with a sentence of ours that shows the right form."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="bad settings") as refused:
+        read_settings()
+    assert str(refused.value) == f"bad settings: {name}: {sentence}"
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

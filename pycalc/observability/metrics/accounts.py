@@ -30,7 +30,7 @@ class AccountMetrics:
         self.lookups_refused = counter(
             "pycalc_credential_lookups_refused", "Credentials refused by the limit on look-ups", ("kind",)
         )
-        self.provider_failures = counter("pycalc_identity_provider_failures", "Failed requests to the provider")
+        self.provider_failures = counter("pycalc_identity_provider_failures", "Failed calls to the identity provider")
         self.keys_unknown = gauge("pycalc_unknown_keys", "API keys remembered as unknown")
         self.key_uses_noted = gauge("pycalc_key_uses_noted", "Last uses of API keys that are not stored yet")
         self.tokens_cached = gauge("pycalc_tokens_cached", "Verified tokens in the cache")

@@ -13,7 +13,7 @@ class CalculationMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, gauge, seconds = constructors(registry)
         self.calculations = counter("pycalc_calculations", "Calculations by outcome", ("operation", "outcome"))
-        self.calculations_under_way = gauge("pycalc_calculations_under_way", "Small calculations and batches")
+        self.calculations_under_way = gauge("pycalc_calculations_under_way", "Small calculations and batches running")
         self.batched_calculations = gauge("pycalc_batched_calculations", "Calculations of the batches in progress")
         self.idempotency_keys = counter(
             "pycalc_idempotency_keys",
@@ -31,7 +31,7 @@ class CalculationMetrics:
             ("reason",),
         )
         self.workers_lost = counter("pycalc_compute_workers_lost", "Worker processes that died during a computation")
-        self.workers_out_of_memory = counter("pycalc_compute_workers_out_of_memory", "Workers over the memory limit")
+        self.workers_out_of_memory = counter("pycalc_compute_workers_out_of_memory", "Workers stopped for their memory")
         self.verification_failures = counter("pycalc_verification_failures", "Results that failed the residue check")
 
 
@@ -46,7 +46,7 @@ class CacheMetrics:
         self.cache_damaged = counter("pycalc_cache_damaged", "Values in the shared cache that failed their check")
         self.cache_dropped = counter("pycalc_cache_dropped", "Results not written to the shared cache", ("reason",))
         self.cache_circuit = gauge("pycalc_cache_circuit", "The shared cache's breaker: 0 closed, 1 half-open, 2 open")
-        self.cache_circuit_opened = counter("pycalc_cache_circuit_opened", "Times that the breaker opened")
+        self.cache_circuit_opened = counter("pycalc_cache_circuit_opened", "Openings of the shared cache's breaker")
         self.single_flights = counter(
             "pycalc_single_flight",
             "Expensive results: leader (computed here for all), shared (computed elsewhere), computed here too: "

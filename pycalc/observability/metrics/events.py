@@ -18,7 +18,7 @@ class EventMetrics:
         self.events_published = counter("pycalc_events_published", "Events accepted by the stream")
         self.relay_failures = counter("pycalc_relay_failures", "Failures after which the relay retried")
         self.dead_letters = counter("pycalc_dead_letters", "Events and messages dead-lettered", ("stage",))
-        self.messages_dropped = counter("pycalc_messages_dropped", "Foreign messages beyond the bound of dead letters")
+        self.messages_dropped = counter("pycalc_messages_dropped", "Foreign messages dropped: too many dead letters")
         self.events_consumed = counter("pycalc_events_consumed", "Events counted in the usage totals")
         self.events_repeated = counter("pycalc_events_repeated", "Events delivered again, and not counted again")
         self.consumer_failures = counter("pycalc_consumer_failures", "Failures after which the consumer retried")

@@ -20,7 +20,7 @@ class ServerMetrics:
         )
         self.requests = counter("http_requests", "Requests answered", ("route", "method", "status"))
         self.request_seconds = seconds(
-            "http_request_duration_seconds", "From arrival to last byte", ("route", "method")
+            "http_request_duration_seconds", "Seconds from arrival to last byte", ("route", "method")
         )
         self.requests_refused = counter(
             "pycalc_requests_refused",

@@ -44,9 +44,11 @@ class Subscriber:
 
     def offer(self, events: Sequence[Event]) -> bool:
         """Queue events and return True. If the queue would exceed MAX_BEHIND, end the subscription and return False."""
-        fits = len(self._events) + len(events) <= MAX_BEHIND
-        self._put(*(events if fits else [None]))
-        return fits
+        if len(self._events) + len(events) > MAX_BEHIND:
+            self.end()
+            return False
+        self._put(*events)
+        return True
 
     def end(self) -> None:
         """End the iteration after the queued events."""
@@ -83,7 +85,7 @@ class HistoryPoller:
     def __init__(
         self, history: HistoryStore, metrics: EventMetrics, *, shared: bool, clock_ns: Callable[[], int] = time_ns
     ) -> None:
-        """``clock_ns`` must be the clock that gives new ids their time, in nanoseconds since the epoch."""
+        """Create a poller. ``clock_ns`` must be the clock that gives new ids their time, in nanoseconds."""
         self._history = history
         self._clock_ns = clock_ns
         self._shared = shared

@@ -157,7 +157,10 @@ class Relay:
             self._schedule.put_off()
             self._retry_batch = max(1, len(due) // _SHRINK)
         if self._holds_lease:
-            await self._gauges.show(entries[: len(entries) - removed], more=more)
+            left = entries[: len(entries) - removed]
+            if more and not left:
+                left = entries[-1:]  # nearly as old as the oldest row after it
+            await self._gauges.show(left, more=more)
         return more and removed > 0
 
     async def _publish(self, entries: Sequence[OutboxRow]) -> int:

@@ -104,7 +104,7 @@ class Retention:
     clock: Callable[[], float] = time  # returns seconds since the epoch
 
     def __post_init__(self) -> None:
-        self._own_quotas: dict[bytes, int | None] = {}  # of the users whose quota is not the default one
+        self._own_quotas: dict[bytes, int | None] = {}  # of the users whose quota is or was not the default one
         self._recorded: Counter[bytes] = Counter()
         self._due: dict[tuple[Callable[[Any], Awaitable[None]], Hashable], None] = {}  # steps and what they apply to
         self._wake = asyncio.Event()

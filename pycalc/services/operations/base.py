@@ -51,7 +51,8 @@ def parse_all(parameters: Iterable[Parameter], parse: Callable[[Parameter], T]) 
 class Estimate:
     """The size and cost of a result, known before the result is computed."""
 
-    # Of the result's text without zeros before a rounded value, or an upper bound; may be 0 if it is no number.
+    # The digits of the result's text, without the zeros before a rounded value, or an upper bound. May be 0 if the
+    # result is no number.
     digits: int
     seconds: float  # to compute and verify the result on one core, within a factor of about two
     exact: bool  # False if the result is, or may be, rounded to ``precision`` significant digits

@@ -50,7 +50,7 @@ class KafkaMember:
     def __init__(
         self, configuration: dict[str, Any], topic: str, check: Callable[[], Awaitable[None]], errors: BrokerErrors
     ) -> None:
-        """Join the group. ``check`` must raise KafkaException after the topic was recreated; it is called each 3 s."""
+        """Join the group. ``check``, called each 3 s, must raise KafkaException after the topic was recreated."""
         self._consumer = Consumer(configuration)
         self._consumer.subscribe([topic])  # first, so that an error leaves no thread behind
         self._thread = DriverThread("kafka-consumer")
@@ -64,8 +64,8 @@ class KafkaMember:
     async def receive(self) -> MessageBatch:
         with self._errors.mapped("receive", "Kafka delivers no messages"):
             if monotonic() >= self._check_due:
-                self._check_due = monotonic() + _CHECK_SECONDS
                 await self._check()
+                self._check_due = monotonic() + _CHECK_SECONDS  # read again: a broker may take long to answer
             # The poll of a cancelled call goes on; the next call returns its messages.
             if self._polling is None:
                 self._polling = self._thread.run(self._poll)

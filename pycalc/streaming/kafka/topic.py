@@ -51,7 +51,7 @@ class Topic:
             return await self._thread.run(self._identity)
 
     async def check(self, identity: str) -> None:
-        """Raise KafkaException if the topic now has another id than ``identity``. Ignore that Kafka does not answer."""
+        """Raise KafkaException if the topic now has another id than ``identity``, but not if Kafka does not answer."""
         found = identity
         with suppress(KafkaException, ThreadClosed):
             found = await self._thread.run(self._identity)

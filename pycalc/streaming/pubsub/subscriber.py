@@ -20,7 +20,7 @@ from pycalc.streaming.pubsub.client import ACK_SECONDS, API_ERRORS, ASK, attache
 class Intervals(NamedTuple):
     """Time limits and intervals of a member of a consumer group, in seconds."""
 
-    pull: float = 60.0  # longer than an empty pull: messages of a cancelled one are lost until their lease ends
+    pull: float = 60.0  # Pub/Sub answers an empty pull sooner; a cancelled one may lose messages until their lease ends
     detached_pull: float = 2.0  # the limit of a pull after the topic was deleted: only redelivered messages can arrive
     check: float = 3.0  # how often to check that a silent subscription still exists
     extend: float = ACK_SECONDS / 3

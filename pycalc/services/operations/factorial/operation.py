@@ -30,7 +30,7 @@ class Factorial(SequenceOperation):
     parameters = (Parameter("n", "natural", "How many factors, from 0.", "100"),)
     number = gmp.fac
     costs = thresholds.FACTORIAL_SECONDS
-    counted = direct = 2**10
+    counted, direct = 1_000, 2**10
     summary_costs = thresholds.FACTORIAL_SUMMARY_SECONDS
     quick_modulo_length = 4
 
