@@ -111,14 +111,10 @@ def _made(schema: Mapping[str, Any], schemas: Mapping[str, Any], owner: str = ""
     """
     if (qualified := f"{owner}.{name}") in _VALUES:
         return _VALUES[qualified]
-    for given in ("example", "const"):
-        if given in schema:
-            return schema[given]
-    for several in ("examples", "enum"):
-        if several in schema:
-            return schema[several][0]
-    if name in _VALUES:
-        return _VALUES[name]
+    own = [schema[kind] for kind in ("example", "const") if kind in schema]
+    own += [schema[kind][0] for kind in ("examples", "enum") if kind in schema]
+    if own or name in _VALUES:
+        return own[0] if own else _VALUES[name]
     if "$ref" in schema:
         return _made(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     if "anyOf" in schema:
