@@ -201,17 +201,19 @@ async def _calculate_once(
     plan: Plan,
     calculate: Callable[..., Coroutine[Any, Any, Answer]],
     key: RequestKey,
-    **sent: Any,
+    **options: Any,  # of ``calculate``
 ) -> Answer:
     """Return the recorded answer to a request with an idempotency key. If there is none yet, calculate and record."""
     again = resources_of(scope).calculator.answer_again
-    return await once(scope, key, partial(calculate, key=key, **sent), lambda found: again(caller, found.rows[0], plan))
+    return await once(
+        scope, key, partial(calculate, key=key, **options), lambda found: again(caller, found.rows[0], plan)
+    )
 
 
 async def plan_of(scope: Scope, caller: Principal, calculation: Calculation, client: Client | None) -> Plan:
     """Return the plan of a calculation. Release the request's slot if a worker process makes the plan or the result.
 
-    Raises the errors of ``Calculator.plan``, and ClientGone if ``client``, unless it is None, disconnects.
+    Raises the errors of ``Calculator.plan``, and ClientGone if the client disconnects, unless ``client`` is None.
     """
     calculator, context = resources_of(scope).calculator, context_of(scope)
     plan = calculator.planned(calculation)

@@ -49,6 +49,8 @@ class CrossOrigin(CORSMiddleware):
         response = self.preflight_response(headers)
         response.raw_headers = with_default_headers(response.raw_headers)
         if response.status_code != HTTPStatus.OK:
-            detail = "This origin, method or field is not allowed; PYCALC_CORS_ORIGINS names the allowed origins."
+            detail = (
+                "This origin, method or header field is not allowed; PYCALC_CORS_ORIGINS names the allowed origins."
+            )
             response = await response_to(Request(scope), Forbidden(detail))
         await response(scope, receive, send)

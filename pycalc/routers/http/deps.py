@@ -117,7 +117,10 @@ class CallerRule:
             await caller_of(scope, resources_of(scope), self.right, enrolling=self.enrolling)
 
     async def __call__(self, request: Request, _: Annotated[str | None, Security(BEARER)]) -> Principal | None:
-        """Return the caller, whom StrictRoute has authenticated, or None without a token if none is required."""
+        """Return the caller, whom StrictRoute has authenticated, or None without a token if none is required.
+
+        If ``admin`` is set, raises the errors of ``Accounts.require_admin``.
+        """
         caller = context_of(request.scope).caller
         assert caller is not None or not self.required  # noqa: S101  # StrictRoute raises otherwise
         if caller is not None and self.admin:

@@ -49,7 +49,7 @@ def digits_of(operation_id: str) -> str:
     return (text or b"").decode()
 
 
-# Examples of schemas and of members that have none of their own, by the schema's name, the member's name, or both.
+# Examples by the name of a schema or a member that has none of its own, or by the names of both (``Schema.member``).
 _VALUES: Mapping[str, Any] = {
     "HistoryItem": {
         "id": ID,
@@ -115,17 +115,26 @@ _VALUES: Mapping[str, Any] = {
     "role": "user",
     "checks": {"database": {"ok": True, "latency_ms": 0.313}, "cache": {"ok": True, "latency_ms": 0.006}},
     "database_queues": {"read": 0, "reserved": 0, "write": 0},
+    "compute_workers": 2,
     "disk_free_bytes": 25_144_438_784,
+    "disk_reserve_bytes": 268_435_456,
     "origin": "outbox",
     "reason": "the broker refuses the event: its message is too large",
     "content": json.dumps({"specversion": "1.0", "id": ID, "type": "pycalc.operation.completed.v1"}),
     "ApiKey.name": "nightly report",
     "CreatedApiKey.name": "nightly report",
+    "CreatedApiKey.last_used_at": None,
+    "CreatedApiKey.last_used_from": None,
+    "CreatedPasswordReset.expires_at": "2026-11-29T21:37:04.072Z",
+    "DeadLetterItem.id": 1,
+    "HistoryPage.next_cursor": "AQGiKQaJ2XeJjPvliNN-_jQ",
+    "OpenSession.current": True,
     "QuotaItem.name": "compute",
     "limit": 300,
     "used": 0.5,
     "remaining": 299.5,
     "window": 3_600,
+    "resets_at": "2026-11-29T21:00:00.000Z",
     "Index.name": "pycalc",
     "operations": list(CALCULATIONS),
     "docs": "/docs",
@@ -149,26 +158,27 @@ def example_of(operation_id: str, schema: Mapping[str, Any], schemas: Mapping[st
     return _made(schema, schemas)
 
 
-def _made(schema: Mapping[str, Any], schemas: Mapping[str, Any], *names: str) -> Any:
-    """Return the example in a schema, or else one of _VALUES under one of the ``names``, or else one of its members."""
-    for given in ("example", "const"):
-        if given in schema:
-            return schema[given]
-    for several in ("examples", "enum"):
-        if several in schema:
-            return schema[several][0]
-    for known in filter(_VALUES.__contains__, names):
-        return _VALUES[known]
+def _made(schema: Mapping[str, Any], schemas: Mapping[str, Any], owner: str = "", name: str = "") -> Any:
+    """Return an example of the schema ``name``, or of the member ``name`` of the schema ``owner``.
+
+    Prefer the value of ``owner.name`` in _VALUES, then the schema's own example, then the value of ``name`` in _VALUES.
+    """
+    if (qualified := f"{owner}.{name}") in _VALUES:
+        return _VALUES[qualified]
+    own = [schema[kind] for kind in ("example", "const") if kind in schema]
+    own += [schema[kind][0] for kind in ("examples", "enum") if kind in schema]
+    if own or name in _VALUES:
+        return own[0] if own else _VALUES[name]
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return _made(schemas[name], schemas, name)
+        return _made(schemas[name], schemas, name=name)
     if "anyOf" in schema:
         return _made(schema["anyOf"][0], schemas)
     if "items" in schema:
         return [_made(schema["items"], schemas)]
     if "properties" in schema:
         return {
-            name: _made(member, schemas, f"{schema['title']}.{name}", name)
+            name: _made(member, schemas, schema["title"], name)
             for name, member in schema["properties"].items()
             if name in schema.get("required", ()) or "const" in member or f"{schema['title']}.{name}" in _VALUES
         }

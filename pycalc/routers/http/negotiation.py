@@ -48,8 +48,8 @@ def conditions_of(scope: Scope) -> RequestConditions:
 def preferred(header: str, offered: Sequence[str]) -> str | None:
     """Return the media type in ``offered`` with the highest weight in an Accept field, the first of equals.
 
-    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. For None, no
-    type is acceptable: send a default instead of a 406, as §12.4.1 allows.
+    The most specific member counts (RFC 9110 §12.5.1): ``text/plain`` before ``text/*`` before ``*/*``. Return None if
+    no type is acceptable; callers then send a default instead of a 406, as §12.4.1 allows.
     """
     weights = _weights(header)
 

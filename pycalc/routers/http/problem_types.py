@@ -64,6 +64,8 @@ MEANING: Mapping[str, str] = {
     "unavailable": "A dependency does not answer; nothing was done, unless `detail` says that this is not known.",
     "internal-error": "A fault of the service. Tell the operator, whose log has the details.",
 }
+# Stands for an exception that is no domain error, and that is logged where it is handled.
+UNEXPECTED = errors.PycalcError("An unexpected error was logged; tell the operator the X-Request-ID of this response.")
 _PATH_CHARACTERS = "/:@!$&'()*+,;="  # allowed in a path beside the unreserved characters (RFC 3986 §3.3)
 _ESCAPED_SLASH = re.compile(b"%2[fF]")  # stays escaped, because it separates no segments
 
@@ -97,15 +99,11 @@ def instance_of(scope: Scope) -> str:
 
 
 def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
-    """Return the body of a problem for a domain error. Omit the detail of an internal error, and log it.
-
-    An error of the class PycalcError itself stands for an unexpected exception, and is not logged here.
-    """
+    """Return the body of a problem for a domain error. Log an internal error, unless it is UNEXPECTED."""
     detail, members = error.detail, dict[str, object]()
-    if error.code == "internal-error":
+    if error.code == "internal-error" and error is not UNEXPECTED:
         detail = "The service made an error; tell the operator, whose log has the details."
-        if type(error) is not errors.PycalcError:
-            _log.error("internal error", path=instance, error=type(error).__name__)
+        _log.error("internal error", path=instance, error=type(error).__name__)
     if isinstance(error, errors.PayloadTooLarge) and error.limit is not None:
         members["limit"] = error.limit
     if isinstance(error, errors.ResultTooLarge):
@@ -130,16 +128,22 @@ def problem_body(error: errors.PycalcError, instance: str) -> dict[str, object]:
     return {**known, "detail": detail, "instance": instance, **members}
 
 
-# Examples of errors in the OpenAPI document. All but four are responses to POST /evaluate.
+# Examples of errors in the OpenAPI document, and the paths of those that are no responses to POST /evaluate.
 _PATHS = {
+    "domain-error": "/pow/0/-1",
+    "result-too-large": "/fibonacci/1000000000000000000",
+    "precondition-failed": "/openapi.json",
     "range-not-satisfiable": "/fibonacci/100",
+    "payload-too-large": "/login",
     "totp-required": "/login",
     "not-found": "/users/ada",
     "conflict": "/register",
 }
 _ERRORS = (
     errors.BadRequest(BODY_BROKEN),
-    errors.InvalidInput.of(errors.FieldProblem("/expression", "expression must be a string.")),
+    errors.InvalidInput.of(
+        errors.FieldProblem("/expression", 'expression must be a string such as "3^(10^12) mod 10^20".')
+    ),
     errors.DomainError("0 has no negative powers."),
     errors.ResultTooLarge(
         "The result has more than 25,000,000 digits, too many to write out: ask for a smaller result.",
@@ -170,6 +174,6 @@ _ERRORS = (
     errors.ComputationTimeout("This was stopped after 30 s: ask for smaller operands."),
     errors.Overloaded("The service is overloaded; retry in 1 s."),
     errors.Unavailable("The database does not answer in time; retry in 1 s."),
-    errors.PycalcError(""),
+    UNEXPECTED,
 )
 _EXAMPLES = {error.code: problem_body(error, _PATHS.get(error.code, "/evaluate")) for error in _ERRORS}

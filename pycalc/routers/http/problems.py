@@ -23,7 +23,7 @@ from pycalc.routers.http.connection import ClientGone
 from pycalc.routers.http.credentials import KEY_PREFIX, token_of
 from pycalc.routers.http.deps import resources_of, route_of
 from pycalc.routers.http.headers import rate_limit_fields, with_default_headers
-from pycalc.routers.http.problem_types import STATUS, instance_of, problem_body
+from pycalc.routers.http.problem_types import STATUS, UNEXPECTED, instance_of, problem_body
 
 CLIENT_GONE = 499  # nginx's status for a client that disconnected; only metrics and traces show it
 
@@ -84,7 +84,7 @@ async def response_to(request: Request, error: Exception) -> Response:
         error = errors.MethodNotAllowed(detail, methods)
     elif not isinstance(error, errors.PycalcError):
         _log.error("unexpected error", path=request.url.path, exc_info=error)
-        error = errors.PycalcError("")
+        error = UNEXPECTED
     status = STATUS[error.code]
     if status in AUDITED:
         audit_refusal(scope, status, error.detail)
@@ -107,7 +107,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     """Return the response to an error that the framework raises again and the server logs."""
     if isinstance(error, ClientGone):  # the framework drops this response if another one has begun
         return Response(status_code=CLIENT_GONE)
-    return await response_to(request, errors.PycalcError(""))
+    return await response_to(request, UNEXPECTED)
 
 
 def install_problems(app: FastAPI) -> None:

@@ -64,8 +64,10 @@ def measure_of(conditions: RequestConditions, etags: Sequence[str], *, unchanged
         return None
 
     def measure(result: Result) -> int:
-        first, end = (0, 0) if empty else byte_range(conditions, etags[0], len(result.text)) or (0, len(result.text))
-        return end - first
+        if empty:
+            return 0
+        part = byte_range(conditions, etags[0], len(result.text))
+        return len(result.text) if part is None else part[1] - part[0]
 
     return measure
 
@@ -114,7 +116,8 @@ def batch_response(
 def json_around(answer: Answer) -> tuple[bytes, bytes]:
     """Return the bytes before and after the result's text in the JSON of a calculation.
 
-    The other members are encoded once and cached with the result, because encoding a long result copies megabytes.
+    Only ``id``, ``cached`` and ``elapsed_ms`` are encoded for each response. The rest is encoded once and cached with
+    the result, because encoding a long result copies megabytes.
     """
     cached = b"true" if answer.cached else b"false"
     before = b'{"id":"%b",%b' % (answer.id.encode(), answer.result.head)

@@ -168,6 +168,8 @@ async def test_an_unexpected_error_does_not_log_the_key(
     monkeypatch.setattr(resources.calculator, "planned", fail)
     answer = await client.get(f"/fibonacci/10?key={key}&view=full")
     assert (answer.status_code, answer.json()["instance"]) == (500, "/fibonacci/10")
+    assert "X-Request-ID" in answer.headers
+    assert "X-Request-ID" in answer.json()["detail"]
     # Earlier tests decide which of two ways captures the log. Records of httpx, the test's own client, show the URL.
     records = [caplog.handler.format(record) for record in caplog.records if record.name != "httpx"]
     logged = capsys.readouterr().out + "".join(records)

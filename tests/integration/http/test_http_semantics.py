@@ -1,4 +1,4 @@
-"""HTTP semantics (RFC 9110) in the test's process: methods, Host, conditional requests, suggestions for wrong paths."""
+"""HTTP semantics (RFC 9110) in the test's process: methods, Host, conditional requests, wrong paths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
+from pycalc.routers.http.problem_types import responses
 from tests.harness.accounts import history_of, new_session
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +56,32 @@ async def test_a_path_that_does_not_exist_is_404(client: httpx.AsyncClient, path
     """A path that no route has gets a 404, also if it exists without its empty segments."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such path.")
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("slug", "method", "path", "headers", "content"),
+    [
+        ("validation-error", "POST", "/evaluate", JSON, '{"expression": 1}'),
+        ("domain-error", "GET", "/pow/0/-1", {}, ""),
+        ("result-too-large", "GET", "/fibonacci/1000000000000000000", {}, ""),
+        ("precondition-failed", "GET", "/openapi.json", {"If-Match": '"other"'}, ""),
+        ("range-not-satisfiable", "GET", "/fibonacci/100", {**TEXT, "Range": "bytes=21-"}, ""),
+        ("unauthorized", "POST", "/evaluate", {**JSON, "Authorization": ""}, '{"expression": "1"}'),
+        ("method-not-allowed", "GET", "/evaluate", {}, ""),
+        ("payload-too-large", "POST", "/login", JSON, " " * 10_000),
+        ("unsupported-media-type", "POST", "/evaluate", {"Content-Type": "text/csv"}, "1"),
+    ],
+)
+async def test_examples_of_problems_are_real_responses(
+    caller: httpx.AsyncClient, slug: str, method: str, path: str, headers: Mapping[str, str], content: str
+) -> None:
+    """The service sends the examples of problems that the OpenAPI document has."""
+    (documented,) = responses(slug).values()
+    answer = await caller.request(method, path, headers=headers, content=content)
+    assert answer.json() == documented["content"]["application/problem+json"]["examples"][slug]["value"]
 
 
 async def test_an_instance_never_reads_as_a_host(client: httpx.AsyncClient) -> None:
