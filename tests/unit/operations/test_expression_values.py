@@ -715,6 +715,11 @@ def test_an_estimate_builds_no_long_modulus(call: str) -> None:
     assert EVALUATE.estimate(half, 0).seconds < longer.seconds
 
 
+def test_the_body_of_an_empty_sum_needs_no_value() -> None:
+    """A sum that may be empty is not refused, although a part of its body has no value."""
+    assert value("sum(k, sum(j, 1, 300, j), 39, gcd(k, sum(j, -35, 114, fibonacci(j))))") == "0"
+
+
 def test_an_estimate_keeps_no_sizes_of_single_terms() -> None:
     """The estimate of three nested sums takes less than 10 MB, although it samples many terms of 4,000 bits."""
     terms = " + ".join(["k * 8^1350"] * 400)
