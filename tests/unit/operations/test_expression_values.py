@@ -718,6 +718,7 @@ def test_an_estimate_builds_no_long_modulus(call: str) -> None:
 def test_the_body_of_an_empty_sum_needs_no_value() -> None:
     """A sum that may be empty is not refused, although a part of its body has no value."""
     assert value("sum(k, sum(j, 1, 300, j), 39, gcd(k, sum(j, -35, 114, fibonacci(j))))") == "0"
+    assert value("sum(n, 1, 20, sum(i, 1, n % (1/3), (n + i)^(10^18)))") == "0"
 
 
 def test_an_estimate_keeps_no_sizes_of_single_terms() -> None:

@@ -131,7 +131,7 @@ class Bounds:
 
     def _loop(self, node: nodes.Loop) -> Size:
         first, last = self.ends(node)
-        terms = int(last.high - first.low) + 1
+        terms = int((last.high - first.low) // 1) + 1
         if terms <= 0:
             return size_of(mpz(node.name == "prod"))
         inner = self.inside(node)

@@ -144,7 +144,7 @@ class Estimator:
         self.value(node.first)
         self.value(node.last)
         first, last = self._sizes.ends(node)
-        terms = int(last.high - first.low) + 1
+        terms = int((last.high - first.low) // 1) + 1
         if terms <= 0:
             return
         is_known = first.value is not None and last.value is not None
