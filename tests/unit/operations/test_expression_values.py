@@ -377,6 +377,7 @@ def test_what_takes_long_is_estimated_to_take_long(quick: str, slow: str) -> Non
         ("prod(i, 1, 3000, 7^i + 1)", 0.42),
         ("prod(i, 1, 20000, i^2 + 3)", 0.023),
         ("prod(i, 1, 20000, (i^2 + 3) / (i^2 + 1))", 0.11),
+        ("sum(i, 1, sum(k, 1, 1000, k), i^2 mod 7)", 0.6),  # the bounds of the inner sum are not exact
     ],
 )
 def test_the_time_for_sums_and_products(text: str, seconds: float) -> None:
@@ -712,6 +713,25 @@ def test_an_estimate_builds_no_long_modulus(call: str) -> None:
         tracemalloc.stop()
     assert most < 16_000_000
     assert EVALUATE.estimate(half, 0).seconds < longer.seconds
+
+
+def test_the_body_of_an_empty_sum_needs_no_value() -> None:
+    """A sum that may be empty is not refused, although a part of its body has no value."""
+    assert value("sum(k, sum(j, 1, 300, j), 39, gcd(k, sum(j, -35, 114, fibonacci(j))))") == "0"
+    assert value("sum(n, 1, 20, sum(i, 1, n % (1/3), (n + i)^(10^18)))") == "0"
+
+
+def test_an_estimate_keeps_no_sizes_of_single_terms() -> None:
+    """The estimate of three nested sums takes less than 10 MB, although it samples many terms of 4,000 bits."""
+    terms = " + ".join(["k * 8^1350"] * 400)
+    args = EVALUATE.parse({"expression": f"sum(i, 1, 9, sum(j, 1, 9, sum(k, 1, 9, {terms})))"})
+    tracemalloc.start()
+    try:
+        EVALUATE.estimate(args, 0)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
 
 
 def test_the_verification_modulo_a_prime_is_estimated() -> None:

@@ -52,7 +52,7 @@ class Bounds:
         self._variables = variables or {}
         self._found: dict[int, Size] = {}
         self.seconds: dict[int, float] = {}  # to compute a node's value from its operands, except for a loop; by id
-        self._inside: dict[tuple[int, Value | None], Bounds] = {}
+        self._inside: dict[int, Bounds] = {}  # by the id of the loop
         self._own = 0.0  # the seconds of the node whose size is being found, without those of its operands
 
     def within(self, variable: str, size: Size) -> Bounds:
@@ -61,12 +61,12 @@ class Bounds:
 
     def inside(self, loop: nodes.Loop, index: Value | None = None) -> Bounds:
         """Return the bounds for a loop's body, for one index or for all of them. The loop must not be empty."""
-        key = id(loop), index
-        if key not in self._inside:
+        if index is not None:  # not kept, because those of nested loops would take hundreds of megabytes
+            return self.within(loop.variable, size_of(index))
+        if id(loop) not in self._inside:
             first, last = self.ends(loop)
-            size = range_of(first.low, last.high) if index is None else size_of(index)
-            self._inside[key] = self.within(loop.variable, size)
-        return self._inside[key]
+            self._inside[id(loop)] = self.within(loop.variable, range_of(first.low, last.high))
+        return self._inside[id(loop)]
 
     def of(self, node: Node) -> Size:
         """Return the size of a node's value.
@@ -131,7 +131,7 @@ class Bounds:
 
     def _loop(self, node: nodes.Loop) -> Size:
         first, last = self.ends(node)
-        terms = int(last.high - first.low) + 1
+        terms = int((last.high - first.low) // 1) + 1
         if terms <= 0:
             return size_of(mpz(node.name == "prod"))
         inner = self.inside(node)

@@ -144,7 +144,7 @@ class Estimator:
         self.value(node.first)
         self.value(node.last)
         first, last = self._sizes.ends(node)
-        terms = int(last.high - first.low) + 1
+        terms = int((last.high - first.low) // 1) + 1
         if terms <= 0:
             return
         is_known = first.value is not None and last.value is not None
@@ -154,9 +154,12 @@ class Estimator:
         self.certain &= is_known
         self.seconds += costs.SIZE * sum(1 for _ in tree(node.body)) if terms >= LEAST_TERMS else 0.0
         degree, varying = shortcut(node, self._ranges.of, terms)
-        if varying is not None and is_known and (modulus is None or modulus.bits <= FOLDED_BITS):
+        if varying is not None and (modulus is None or modulus.bits <= FOLDED_BITS):
+            # Without certain bounds, the loop may be so short that its terms are evaluated one by one. It may also be
+            # empty, so that a sample without a value must not raise an error.
+            self._nested = depth if is_known else _MOST_NESTED
             once = sum(self._sample(part, modulus, self._sizes)[0] for part in invariant_parts(node.body, varying))
-            self.seconds += once
+            self.seconds += once if is_known else once * LEAST_TERMS
             self._varying = varying
         self._nested = _MOST_NESTED
         # For the largest sizes, so that a part of any term that may be too large is refused.

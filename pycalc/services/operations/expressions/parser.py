@@ -131,10 +131,8 @@ class _Parser:
             steps.append(nodes.Step(operator.position, operator.text, operand()))
         if not steps:
             return node
-        position = steps[0].position
-        while isinstance(node, nodes.Chain) and node.is_sum == (
-            operators == "+-"
-        ):  # (a + b) + c is the chain a + b + c
+        position, is_sum = steps[0].position, operators == "+-"
+        while isinstance(node, nodes.Chain) and node.is_sum == is_sum:  # (a + b) + c is the chain a + b + c
             steps = [*node.steps, *steps]
             node = node.first
         exact = max((index for index, step in enumerate(steps, 1) if step.operator in ("//", "%")), default=0)

@@ -50,7 +50,8 @@ class Size(NamedTuple):
     @property
     def residue(self) -> Size:
         """Return the size of a residue modulo a number of this size."""
-        return Size(None if self.high is None else mpz(0), self.high and max(mpz(0), self.high // 1), self.bits)
+        low, high = (None, None) if self.high is None else (mpz(0), max(mpz(0), self.high // 1))
+        return Size(low, high, self.bits)
 
     def plus(self, other: Size) -> Size:
         """Return the size of the sum."""
