@@ -100,9 +100,10 @@ def _engine(url: str, timeouts: Timeouts, connections: int = 1, **server: str) -
     def reconnect_after_failover(context: ExceptionContext) -> None:
         error = driver_error(context.sqlalchemy_exception)
         if context.connection is not None and isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            context.is_disconnect = True  # the pool's connections lead to the former primary: replace them all
+            context.is_disconnect = True
             driver: Any = context.connection.connection.driver_connection
-            driver.terminate()  # without a reply, because the server may hang
+            driver.terminate()  # without a reply, because a former primary may hang
+            engine.sync_engine.dispose()  # the idle connections lead to it too
 
     return engine
 
@@ -310,8 +311,9 @@ class PostgresDatabase:
             except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
                 raise IntegrityError(statement, None, error) from error
             except asyncpg.ReadOnlySQLTransactionError:
-                driver.terminate()  # without a reply, because a former primary may hang
+                driver.terminate()  # as in ``reconnect_after_failover``
                 await connection.invalidate()
+                await self._queues["insert"].engine.dispose()
                 raise
             except (asyncpg.PostgresError, OSError, asyncpg.InterfaceError) as error:
                 if _refused(error):
