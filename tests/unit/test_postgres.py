@@ -130,7 +130,6 @@ class Crashing:
         self.executed = 0
         self.terminated = False
         self.invalidated = False
-        self.disposed = False
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Crashing]:
@@ -156,9 +155,6 @@ class Crashing:
 
     async def invalidate(self) -> None:
         self.invalidated = True
-
-    async def dispose(self) -> None:
-        self.disposed = True
 
 
 @CRASHES
@@ -191,8 +187,8 @@ async def test_an_insert_during_which_the_server_crashes_is_unknown(code: str) -
     assert engine.invalidated
 
 
-async def test_an_insert_that_is_refused_as_read_only_closes_its_connections() -> None:
-    """If the server refuses an insert as read-only, its connections are closed at once, and it is not retried."""
+async def test_an_insert_that_is_refused_as_read_only_closes_its_connection() -> None:
+    """If the server refuses an insert as read-only, the connection is closed at once, and the insert is not retried."""
     database = PostgresDatabase("postgresql://127.0.0.1:1/nowhere")
     engine = Crashing(asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"))
     database._queues["insert"].engine = cast("AsyncEngine", engine)
@@ -200,7 +196,6 @@ async def test_an_insert_that_is_refused_as_read_only_closes_its_connections() -
         await database.insert(history, ROWS)
     assert engine.terminated
     assert engine.invalidated
-    assert engine.disposed
     assert engine.executed == 1
 
 
