@@ -370,7 +370,7 @@ async def test_a_former_primary_that_vanishes_after_a_refusal_fails_no_write(
 ) -> None:
     """After a refusal as read-only, writes succeed even if the older connections lead to a host that has vanished."""
     async with proxy(own_server.port) as between:
-        database = await open_database(url.replace(str(own_server.port), str(between.port)))
+        database = PostgresDatabase(url.replace(str(own_server.port), str(between.port)), Timeouts(statement=0.5))
         history = SqlHistoryStore(database)
 
         async def act() -> None:
