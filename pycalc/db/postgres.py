@@ -32,6 +32,7 @@ _WRITERS = 3
 _READERS = 6
 _WAITING = 256  # the most functions in each queue, running or waiting
 _READ_ONLY = "The database is read-only."
+_CLOSE_SECONDS = 0.2  # for closing a broken connection, so that a host that has vanished leaves time for another try
 
 
 class Timeouts(NamedTuple):
@@ -65,14 +66,14 @@ def _mapped(location: str) -> Iterator[None]:
 
 
 class _DriverConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection that is closed without an answer of the server, which may hang."""
+    """A connection that is closed without waiting long for an answer of the server, which may hang."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's signature
         # With a timeout, SQLAlchemy closes a broken connection, whose statement may have to be cancelled first.
         if timeout is None:
             self.terminate()
         else:
-            await super().close(timeout=timeout)
+            await super().close(timeout=min(timeout, _CLOSE_SECONDS))
 
 
 def _engine(url: str, timeouts: Timeouts, connections: int = 1, **server: str) -> AsyncEngine:

@@ -117,9 +117,12 @@ class _ThreadQueue:
             raise StoreUnavailable("The database is overloaded; retry in 1 s.")
         latest = self._clock() + longest_wait
 
-        def in_time() -> T:
+        def require_time() -> None:
             if self._clock() > latest:
                 raise StoreUnavailable("The request waited too long for the database; retry in 1 s.")
+
+        def in_time() -> T:
+            require_time()
             return work()
 
         self.entered += 1  # before the work can begin
@@ -127,6 +130,7 @@ class _ThreadQueue:
             async with AsyncExitStack() as held:
                 if one_at_a_time:
                     await held.enter_async_context(self._unit_lock)
+                    require_time()  # late work would wait for a thread, and the work behind it for the lock
                 try:
                     future = self._threads.submit(in_time)
                 except RuntimeError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from math import inf
 from secrets import token_bytes
+from time import monotonic
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +23,7 @@ from pycalc.cache.memory import DEFAULT_MAX_BYTES, MemoryCache
 from pycalc.cache.redis.client import DEFAULT_TIMES, RedisClient, Times, value
 from pycalc.cache.redis.counters import RedisCounters
 from pycalc.cache.redis.notifications import RedisRevocationNotifications
-from pycalc.errors import CacheUnavailable
+from pycalc.errors import AnswerLost, CacheUnavailable
 from pycalc.files import require_authorities
 from pycalc.models.results import Result
 from pycalc.observability.metrics import CacheMetrics
@@ -77,6 +78,7 @@ class RedisCache:
         self._version = f"{version}.{FORMAT}"
         self._metrics = metrics
         self._waiting = self._bytes = 0
+        self._late_at = -inf
         self._slots = asyncio.Semaphore(_STORES)
         self.client = RedisClient(server, metrics, times)
         self.revocations = RedisRevocationNotifications(self.client, f"{self._namespace}:revocations")
@@ -127,7 +129,7 @@ class RedisCache:
         else:
             self._waiting += 1
             self._bytes += size
-            self.stores[key] = self.client.start(self._store(key, result))
+            self.stores[key] = self.client.start(self._store(key, result, monotonic()))
 
     def name(self, kind: str, key: str) -> bytes:
         """Return the key in Redis of a result (``kind`` is "result") or of the lease on it ("lease")."""
@@ -148,9 +150,11 @@ class RedisCache:
         await self._local.put(key, result)
         return result
 
-    async def _store(self, key: str, result: Result) -> None:
+    async def _store(self, key: str, result: Result, put_at: float) -> None:
         try:
             async with self._slots:
+                if put_at < self._late_at:  # storing would be late again, and other processes wait for the lease
+                    raise CacheUnavailable("An earlier result could not be stored in time.")
                 name = self.name("result", key)
                 value = await off_loop(len(result.text), encode, name, result)
                 if len(value) > self._max_value:
@@ -159,6 +163,8 @@ class RedisCache:
                     async with self.client.bounded(self.client.times.store):
                         await self.client.redis.set(name, value, px=self._ttl_ms)
         except CacheUnavailable as error:
+            if isinstance(error, AnswerLost):
+                self._late_at = monotonic()
             self._drop("refused" if isinstance(error.__cause__, ResponseError) else "circuit")
         except Exception:  # after any error, other results are still stored
             self._drop("failed")

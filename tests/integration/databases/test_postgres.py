@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 import asyncpg
@@ -87,7 +87,8 @@ def hanging(server: Postgres) -> Iterator[None]:
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # had exited before, and was reaped just now
+                os.kill(pid, signal.SIGCONT)
 
 
 async def refused_meanwhile(history: SqlHistoryStore, database: Database) -> None:
@@ -361,6 +362,38 @@ async def test_a_refused_write_replaces_the_older_connections(database: Postgres
         await SqlHistoryStore(database).probe()
     assert len(before) == 3
     assert before.isdisjoint(await connections())
+
+
+@pytest.mark.parametrize("kind", ["append", "write"])
+async def test_a_former_primary_that_vanishes_after_a_refusal_fails_no_write(
+    own_server: Postgres, url: str, kind: str
+) -> None:
+    """After a refusal as read-only, writes succeed even if the older connections lead to a host that has vanished."""
+    async with proxy(own_server.port) as between:
+        database = PostgresDatabase(url.replace(str(own_server.port), str(between.port)), Timeouts(statement=0.5))
+        history = SqlHistoryStore(database)
+
+        async def act() -> None:
+            await (history.append([history_row()]) if kind == "append" else history.probe())
+
+        async def refused(*, expected: bool) -> bool | None:
+            refused = isinstance((await asyncio.gather(act(), return_exceptions=True))[0], StoreReadOnly)
+            return refused == expected or None
+
+        pause = text("SELECT pg_sleep(0.1)")  # so that each pool has several connections
+        await asyncio.gather(*(database.write(lambda connection: connection.execute(pause)) for _ in range(3)))
+        await asyncio.gather(*(history.append([history_row()]) for _ in range(8)))
+        own_server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        own_server.sql("SELECT pg_reload_conf()")
+        try:
+            await found(partial(refused, expected=True), "a refusal")
+            between.vanish()
+        finally:
+            own_server.sql("ALTER SYSTEM RESET default_transaction_read_only")
+            own_server.sql("SELECT pg_reload_conf()")
+        await found(partial(refused, expected=False), "a success")
+        await asyncio.gather(*(act() for _ in range(8)))
+        await database.aclose()
 
 
 async def test_a_refused_write_does_not_wait_for_a_server_that_hangs(

@@ -284,6 +284,33 @@ async def test_a_write_that_waits_too_long_is_refused_and_not_done(tmp_path: Pat
     await database.aclose()
 
 
+async def test_writes_that_waited_too_long_are_refused_together(tmp_path: Path) -> None:
+    """Late writes are refused as soon as the write before them has ended, not one after each batch of the recorder."""
+    moment = 1_000.0
+    database = await SqliteDatabase.open(f"sqlite:///{tmp_path}/pycalc.db", lambda: moment)
+    begun, release, stored = threading.Event(), threading.Event(), threading.Event()
+
+    def last(_: object) -> bool:
+        begun.set()
+        return release.wait(10)
+
+    lasting = asyncio.create_task(database.write(last))
+    await until(begun.is_set, "the first has begun")
+    late = [asyncio.create_task(database.write(lambda _: None)) for _ in range(3)]
+    await asyncio.sleep(0)  # so that the others wait for the first
+    moment += 1.1
+    batch = asyncio.create_task(database._queues["write"].run(lambda: stored.wait(10), 256))
+    await asyncio.sleep(0)
+    release.set()
+    assert await lasting
+    await until(lambda: all(each.done() for each in late), "the late writes are refused")
+    assert not batch.done()
+    stored.set()
+    assert await batch
+    assert {type(each.exception()) for each in late} == {StoreUnavailable}
+    await database.aclose()
+
+
 async def test_a_busy_machine_makes_the_start_slow_and_not_fail(tmp_path: Path) -> None:
     """Migrations at the start have no time limit, unlike writes, so that a busy machine only delays the start."""
     late = count(step=60.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
@@ -83,6 +84,27 @@ async def test_a_failed_store_releases_the_lease(pair: tuple[Opened, Opened], mo
     claim.release()
     assert await found(lambda: taken(there.cache.claim(KEY)), "it is released") is True
     assert here.metric("pycalc_cache_dropped_total", reason="circuit") == 1
+
+
+@pytest.mark.parametrize("pair", [LONG._replace(store=0.5)], indirect=True)
+async def test_after_a_late_store_no_lease_waits_for_the_results_before_it(
+    pair: tuple[Opened, Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If storing a result is late, the results that wait meanwhile are dropped, and their leases are released."""
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    here, there = pair
+    claim = await leading(here)
+    monkeypatch.setattr(here.cache.client.redis, "set", hang)
+    for n in range(400):
+        await here.cache.put(f"pow:{n}:1", result())
+    await here.cache.put(KEY, result())
+    claim.release()
+    # One after the other, they would take 50 s.
+    assert await found(lambda: taken(there.cache.claim(KEY)), "it is released") is True
+    assert here.metric("pycalc_cache_dropped_total", reason="circuit") == 401
 
 
 async def test_a_result_dropped_by_a_full_queue_releases_the_lease(pair: tuple[Opened, Opened]) -> None:
