@@ -374,7 +374,7 @@ class Session(BaseModel):
     access_token: str = Field(description="a JWT, to be sent as `Authorization: Bearer ...`")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the scheme's name
     expires_in: int = Field(description="seconds until the access token expires")
-    refresh_token: str | None = Field(None, description="replaced at each use; absent with `cookie`")
+    refresh_token: str | None = Field(None, description="POST /token/refresh exchanges it; absent with `cookie`")
 
 
 class Refresh(BaseModel):
