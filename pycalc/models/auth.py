@@ -177,7 +177,10 @@ _IN_COOKIE = Field(default_factory=bool, description="for browsers: the refresh 
 Password = Annotated[
     str,
     Field(min_length=8, max_length=MAX_PASSWORD_LENGTH),
-    expected(f"8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL", accepts=lambda text: "\x00" not in text),
+    expected(
+        f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL",
+        accepts=lambda text: "\x00" not in text,
+    ),
 ]
 PresentPassword = Annotated[str, Field(max_length=MAX_PASSWORD_LENGTH)]
 _CODE = "6 digits of the authenticator app or, once it is confirmed, a recovery code"
