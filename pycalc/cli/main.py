@@ -19,8 +19,9 @@ from pycalc import __version__
 from pycalc.errors import PycalcError
 
 _LONG_RUNNING = ("serve", "relay", "consume")
-# A word that argparse has to read itself. Any other word that begins with - is an operand, such as -1/3.
-_OPTION = re.compile(r"-[fh]?|--[a-z-]+(=.*)?", re.DOTALL)
+# A word that argparse has to read itself, such as -fFILE. Any other word that begins with - is an operand, such as -1/3
+# or the call -factorial(3).
+_OPTION = re.compile(r"-h?|-f(?!\w*\s*\().*|--[a-z-]+(=.*)?", re.DOTALL)
 
 
 def _add(commands: Any, name: str, run: str, **options: Any) -> argparse.ArgumentParser:
@@ -99,7 +100,7 @@ def _parser(first: str) -> argparse.ArgumentParser:
     for name, meaning in (("requeue", "publish a dead letter's event again"), ("discard", "delete a dead letter")):
         act = _add(acts, name, f"dead_letters:{name}", help=meaning)
         act.add_argument("number", type=int, help="its number in the list")
-    if first not in commands.choices:
+    if first not in (*commands.choices, "--version"):
         _add_calculations(commands)
     return parser
 

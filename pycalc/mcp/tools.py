@@ -68,6 +68,8 @@ def _calculation(operation: Calculable[Any], description: str) -> Tool:
     }
     for name, meaning in options_with_meanings(operation).items():
         given[name] = {"type": "string", "description": meaning}
+    if "view" in given:
+        given["view"]["enum"] = ["full", "summary"]
     operands = _object(given, *(parameter.name for parameter in operation.parameters))
     output = _object(_RESULT, "id", "digits", "exact")
     return _tool(operation.name, operation.title, description, operands, output)

@@ -87,10 +87,10 @@ AUDIT_CSV_HEADER = ",".join(AuditItem.__annotations__) + "\r\n"
 
 
 def encode_entry_csv(entry: AuditEntry) -> str:
-    """Return an entry as a line of CSV (RFC 4180), in which a spreadsheet finds no formula in a name by a stranger.
+    """Return an entry as a line of CSV (RFC 4180), in which a spreadsheet finds no formula.
 
-    An apostrophe is put before each character that would begin a formula. Semicolons, which separate cells in some
-    languages, become JSON escapes in the details.
+    Strangers choose some of the names, so an apostrophe is put before each character that would begin a formula.
+    Semicolons, which separate cells in some languages, become JSON escapes in the details.
     """
     texts = [text and _FORMULA.sub(r"\1'", text) for text in entry[2:-1]]
     details = entry.details.replace(";", "\\u003b")

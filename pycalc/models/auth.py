@@ -177,7 +177,10 @@ _IN_COOKIE = Field(default_factory=bool, description="for browsers: the refresh 
 Password = Annotated[
     str,
     Field(min_length=8, max_length=MAX_PASSWORD_LENGTH),
-    expected(f"8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL", accepts=lambda text: "\x00" not in text),
+    expected(
+        f"a string of 8 to {MAX_PASSWORD_LENGTH:,} characters, none of them NUL",
+        accepts=lambda text: "\x00" not in text,
+    ),
 ]
 PresentPassword = Annotated[str, Field(max_length=MAX_PASSWORD_LENGTH)]
 _CODE = "6 digits of the authenticator app or, once it is confirmed, a recovery code"
@@ -374,7 +377,7 @@ class Session(BaseModel):
     access_token: str = Field(description="a JWT, to be sent as `Authorization: Bearer ...`")
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the scheme's name
     expires_in: int = Field(description="seconds until the access token expires")
-    refresh_token: str | None = Field(None, description="replaced at each use; absent with `cookie`")
+    refresh_token: str | None = Field(None, description="POST /token/refresh exchanges it; absent with `cookie`")
 
 
 class Refresh(BaseModel):

@@ -69,7 +69,7 @@ def read_json(body: bytes, number: Callable[[str], Any] = _number, most_objects:
             raise _too_many()
         found = dict(pairs)
         if len(found) != len(pairs):
-            ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+            name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
             detail = f"The member {shown(name)} is given more than once: send each member of an object once."
             raise InvalidInput.of(FieldProblem("", detail))
         return found

@@ -11,7 +11,7 @@ from pycalc.models.formats import Ends, Uuid, request_config
 from pycalc.models.problems import Problem
 
 MAX_BATCH = 1_000  # calculations in one batch
-ELAPSED = "milliseconds from the whole request, in a batch from the calculation's start, to the verified result"
+ELAPSED = "milliseconds from the request's arrival, in a batch from this calculation's start, to the verified result"
 SHORTENED = "one of over {:,} characters is shortened to its ends, its length and its SHA-256"
 
 _NUMBER = "a JSON integer within ±(2^53 - 1), else a string (RFC 7493)"
@@ -119,7 +119,7 @@ class EvaluationPreview(TypedDict):
     limit: Annotated[int, Field(description="the most digits that a result may have")]
     seconds: Annotated[float, Field(description="the estimated time on one core, within a factor of two; 1e12 at most")]
     timeout: Annotated[float, Field(description="seconds after which a computation is stopped")]
-    call: NotRequired[Annotated[SummarisableCall, Field(description="the same value, for `view=summary`")]]
+    call: NotRequired[Annotated[SummarisableCall, Field(description="a calculation of the value, for `view=summary`")]]
 
 
 class BatchItem(TypedDict):

@@ -71,7 +71,7 @@ class Figures(TypedDict):
     outbox_oldest_seconds: Annotated[float, Field(description="age of the oldest unpublished event")]
     relay_leading: Annotated[bool, Field(description="whether this process publishes events")]
     cache_circuit: Annotated[Circuit, Field(description="the breaker of the shared cache")]
-    disk_free_bytes: Annotated[int | None, Field(description="beside the SQLite file; null without file or reserve")]
+    disk_free_bytes: Annotated[int | None, Field(description="on the SQLite file's disk; null without file or reserve")]
     disk_reserve_bytes: Annotated[int, Field(description="calculations are refused below this much free disk")]
 
 

@@ -103,7 +103,8 @@ async def log_in(
     """Open a session.
 
     If only the code of a second factor, `totp`, is missing, the problem's type is `totp-required`. The OAuth2 password
-    form (RFC 6749 section 4.3.2), with a further field `totp`, gets OAuth2 errors, such as `totp_required`.
+    form (RFC 6749 section 4.3.2), with a further field `totp`, is accepted too and gets OAuth2 errors, such as
+    `totp_required`.
     """
     if credentials.cookie:
         require_own_page(request)
@@ -136,7 +137,7 @@ async def refresh(
     """Exchange a refresh token for new tokens.
 
     A replaced token works for 10 s more, but only until its replacement is used; any later use ends the session. The
-    OAuth2 form (RFC 6749 section 6) gets OAuth2 errors.
+    OAuth2 form (RFC 6749 section 6) is accepted too and gets OAuth2 errors.
     """
     token = refresh_token_of(request) if refresh.refresh_token is None else refresh.refresh_token
     with resources.lookups.acquire(device.address):

@@ -22,9 +22,11 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_package_runs_as_a_module() -> None:
-    """``python -m pycalc`` runs the command."""
-    done = subprocess.run([sys.executable, "-m", "pycalc", "--version"], capture_output=True, text=True, check=True)
+    """``python -m pycalc`` runs the command. The version is printed without importing the arithmetic."""
+    command = [sys.executable, "-X", "importtime", "-m", "pycalc", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"pycalc {__version__}\n"
+    assert "gmpy2" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,9 @@ def test_an_expression_is_read_from_a_file_or_from_standard_input(tmp_path: Path
     file = tmp_path / "input.txt"
     file.write_text("fibonacci(10) +\n  2^10\n", encoding="utf-8")
     assert run("eval", "-f", str(file)).stdout == "1079\n"
+    assert run("eval", f"-f{file}").stdout == "1079\n"
     assert run("eval", "-f", "-", given="6 * 7\n").stdout == "42\n"
+    assert run("eval", "-f-", given="6 * 7\n").stdout == "42\n"
 
 
 @pytest.mark.parametrize(

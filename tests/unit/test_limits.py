@@ -12,10 +12,10 @@ import pytest
 
 from pycalc.cache.base import Bound, Spent
 from pycalc.errors import LimitState, Overloaded, RateLimited, Unauthorized
-from pycalc.models.limits import parse_limit
+from pycalc.models.limits import parse_limit, parse_limits
 from pycalc.observability.metrics import Metrics
 from pycalc.services.limits.calculation_rate import CalculationRateLimit, _Block, calculation_limits
-from pycalc.services.limits.counters import Counters
+from pycalc.services.limits.counters import Counters, Windows
 from pycalc.services.limits.rate_limits import (
     AddressRateLimit,
     FailedLogins,
@@ -481,6 +481,13 @@ async def test_many_other_limits_cost_nobody_a_block() -> None:
         assert state.remaining == 1000 - done
         for number in range(1, 1_002):
             limit_of(f"{number}/hour")
+
+
+async def test_a_new_window_resets_after_its_length() -> None:
+    """A new window resets after its length, although (51,900.7 + 86,400) - 51,900.7 is rounded up to a trifle more."""
+    windows = Windows(parse_limits("5/day"), Counters(clock=lambda: 51_900.7))
+    (state,), _ = await windows.spend("ada", 1)
+    assert state.reset == 86_400
 
 
 @pytest.mark.parametrize("amount", [10, 1_000])

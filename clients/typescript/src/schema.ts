@@ -1,4 +1,4 @@
-// Made by `make client-types` of schemas with the SHA-256 b3a0a17bd9c54a47ae949395f690101083b56a7d8d37c4c5559d82ac6351f5b5
+// Made by `make client-types` of schemas with the SHA-256 32b2938dc2c85bc088ae7b75b3ed64665a619fc492908b3b672ee205d2ac86ab
 
 export type ProblemCode = "bad-request" | "unauthorized" | "totp-required" | "forbidden" | "not-found" | "method-not-allowed" | "request-timeout" | "conflict" | "precondition-failed" | "payload-too-large" | "unsupported-media-type" | "range-not-satisfiable" | "validation-error" | "domain-error" | "result-too-large" | "rate-limited" | "quota-exceeded" | "internal-error" | "overloaded" | "unavailable" | "computation-timeout";
 
@@ -215,7 +215,7 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the whole request, in a batch from the calculation's start, to the verified result
+             * @description milliseconds from the request's arrival, in a batch from this calculation's start, to the verified result
              */
             elapsed_ms: number;
             /**
@@ -476,7 +476,7 @@ export interface components {
              * @description seconds after which a computation is stopped
              */
             timeout: number;
-            /** @description the same value, for `view=summary` */
+            /** @description a calculation of the value, for `view=summary` */
             call?: components["schemas"]["SummarisableCall"];
         };
         /**
@@ -558,7 +558,7 @@ export interface components {
             cache_circuit: "closed" | "half-open" | "open";
             /**
              * Disk Free Bytes
-             * @description beside the SQLite file; null without file or reserve
+             * @description on the SQLite file's disk; null without file or reserve
              */
             disk_free_bytes: number | null;
             /**
@@ -616,7 +616,7 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the whole request, in a batch from the calculation's start, to the verified result
+             * @description milliseconds from the request's arrival, in a batch from this calculation's start, to the verified result
              */
             elapsed_ms: number;
             /** User */
@@ -1159,7 +1159,7 @@ export interface components {
             expires_in: number;
             /**
              * Refresh Token
-             * @description replaced at each use; absent with `cookie`
+             * @description POST /token/refresh exchanges it; absent with `cookie`
              */
             refresh_token?: string | null;
         };
@@ -1224,7 +1224,7 @@ export interface components {
             /**
              * Elapsed Ms
              * Format: double
-             * @description milliseconds from the whole request, in a batch from the calculation's start, to the verified result
+             * @description milliseconds from the request's arrival, in a batch from this calculation's start, to the verified result
              */
             elapsed_ms: number;
             /**

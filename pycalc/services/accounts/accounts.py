@@ -123,7 +123,7 @@ class Accounts:
             raise Conflict(f"The account has no password: {advice}.")
         if not await self.passwords.check(password, user.password_hash):
             self.audit.record_own(user.username, refusal, "refused")
-            raise WrongPassword("The password is wrong.")
+            raise WrongPassword("The current password is wrong.")
         return user
 
     async def change_password(self, caller: Principal, current: str, new: str) -> None:

@@ -137,6 +137,8 @@ class Windows:
         spent = await self.counters.spend(cost, self.bounds(key))
         states = []
         for limit, name, each in zip(self._limits, self._names, spent, strict=True):
-            reset = max(0, ceil(each.seconds)) or limit.get_expiry()  # the whole length if no window is running
-            states.append(LimitState(limit.amount, limit.get_expiry(), max(0, limit.amount - each.used), reset, name))
+            # The whole length if no window is running. In a new window, rounding may make the seconds a trifle more.
+            length = limit.get_expiry()
+            reset = min(length, max(0, ceil(each.seconds)) or length)
+            states.append(LimitState(limit.amount, length, max(0, limit.amount - each.used), reset, name))
         return states, [state for state, each in zip(states, spent, strict=True) if not each.allowed]

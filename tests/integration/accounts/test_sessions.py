@@ -128,7 +128,9 @@ async def test_a_password_is_changed_by_who_knows_it(client: httpx.AsyncClient, 
     """A password change needs the current password, and the new one must obey the registration's rules."""
     session = await session_of(client, name)
     wrong = {"current_password": "wrong password", "new_password": NEW_PASSWORD}
-    assert await call(client, "PUT", "/me/password", session, **wrong) == 403
+    headers = {"Authorization": f"Bearer {session['access_token']}"}
+    refused = await client.put("/me/password", json=wrong, headers=headers)
+    assert (refused.status_code, refused.json()["detail"]) == (403, "The current password is wrong.")
     short = {"current_password": PASSWORD, "new_password": "short"}
     assert await call(client, "PUT", "/me/password", session, **short) == 422
     assert await status(client, await session_of(client, name)) == 200

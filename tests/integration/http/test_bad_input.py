@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gmpy2
 import httpx
@@ -158,6 +158,10 @@ ACCOUNTS = {
     "username too short": register(422, "validation-error", "/username", username="ab"),
     "username a number": register(422, "validation-error", "/username", username=12345),
     "username null": register(422, "validation-error", "/username", username=None),
+    "password a number": replace(
+        register(422, "validation-error", "/password", password=12345678),
+        members={"detail": "password must be a string of 8 to 1,024 characters, none of them NUL."},
+    ),
     "password too short": register(422, "validation-error", "/password", password="1234567"),
     "password too long": register(422, "validation-error", "/password", password="x" * 1025),
     "password with a NUL": register(422, "validation-error", "/password", password="12345678\x00tail"),

@@ -68,6 +68,7 @@ async def test_tools_follow_from_the_registry(tools: Client) -> None:
         schema = by_name[name].input_schema
         assert schema["required"] == [parameter.name for parameter in operation.parameters]
         assert {each["type"] for each in schema["properties"].values()} == {"string"}
+    assert by_name["pow"].input_schema["properties"]["view"]["enum"] == ["full", "summary"]
     hints = [tool.annotations for tool in listed]
     assert all(hint is not None and hint.read_only_hint and hint.idempotent_hint for hint in hints)
     assert all(tool.output_schema is not None for tool in listed)
