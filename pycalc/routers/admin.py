@@ -65,7 +65,7 @@ async def list_audit(
 
     layout = AUDIT_FORMATS[media_type]
     limit = query.limit if "limit" in query.model_fields_set else None
-    read = partial(resources.audit.store.page, selection)
+    read = partial(resources.audit.entries, selection)
     pages = resources.exports.records(caller, require_rights, read, layout, cursor_id(query.cursor), limit)
     return await export_response(request.scope, pages, media_type, layout, "audit")
 

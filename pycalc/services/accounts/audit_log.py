@@ -205,12 +205,16 @@ class AuditReader:
 
     store: AuditStore
 
+    async def entries(self, selection: AuditFilter, before: bytes | None, limit: int) -> list[AuditEntry]:
+        """Return up to ``limit`` of the selected entries, newest first, with ids below ``before`` unless it is None."""
+        return await self.store.page(selection, before, limit)
+
     async def page(self, selection: AuditFilter, cursor: str | None, limit: int) -> tuple[str, str | None]:
         """Return an AuditPage as JSON text, and the next page's cursor, or None on the last page.
 
         Raises InvalidInput for a malformed cursor.
         """
-        entries = await self.store.page(selection, cursor_id(cursor), limit + 1)
+        entries = await self.entries(selection, cursor_id(cursor), limit + 1)
         following = cursor_of(entries[limit - 1].id) if len(entries) > limit else None
         items = ",".join(map(encode_entry, entries[:limit]))
         member = "null" if following is None else f'"{following}"'
