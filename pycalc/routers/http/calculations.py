@@ -248,11 +248,13 @@ async def respond(
     unchanged = etag is not None or conditions.if_none_match == "*"
     measure = measure_of(conditions, etags, unchanged=unchanged)
     counted = digits > UNCOUNTED_BYTES and not unchanged
-    with resources.response_memory.acquire(caller.user_id, digits) if counted else _NO_MEMORY:
+    memory = resources.response_memory.acquire(caller.user_id, digits) if counted else None
+    try:
         calculation = calculate(unchanged=unchanged, measure=measure)
         answer = await (calculation if seconds <= INLINE_SECONDS else client.while_there(calculation))
         context.release_slot()
-        fields = [*context.fields, *rate_limit_fields(context.limits, resources.quotas.members(caller))]
+        fields = rate_limit_fields(context.limits, resources.quotas.members(caller))
+        fields += context.fields
         if unchanged:
             return await send_not_modified(etag, answer, fields, send)
         if created:
@@ -266,6 +268,9 @@ async def respond(
         else:
             sending = send_json(answer, conditions, fields, send, status=status)
         return await (sending if whole else client.while_there(sending))
+    finally:
+        if memory is not None:
+            memory.release()
 
 
 async def recorded_answer(

@@ -255,11 +255,12 @@ class Calculator:
         except PycalcError:
             self.refund(calculations)
             raise
-        answers = []
-        for row, each in zip(rows, calculations, strict=True):
+        for row in rows:
             self._outcomes[row.operation, "cached" if row.cached else "computed"].inc()
-            answers.append(Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us, each.sent))
-        return answers
+        return [
+            Answer(text_of_id(row.id), each.result, row.cached, row.elapsed_us, each.sent)
+            for row, each in zip(rows, calculations, strict=True)
+        ]
 
     def refund(self, calculations: Sequence[Unrecorded]) -> None:
         """Refund the bytes that ``find`` has charged for calculations that will not be recorded."""
