@@ -91,12 +91,19 @@ async def test_a_partition_that_another_member_has_now_is_only_logged(
     assert [log["error"] for log in logs] == ["ILLEGAL_GENERATION"]
 
 
-async def test_a_member_checks_its_topic_every_3_seconds(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A member checks every 3 s that its topic was not recreated, and then fails."""
+@pytest.fixture
+def moments(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list whose last number is the time for members, which use the Driver and never wait for messages."""
+    moments = [100.0]
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
-    moments, checks = [100.0], list[float]()
     monkeypatch.setattr("pycalc.streaming.kafka.consumer.monotonic", lambda: moments[-1])
+    return moments
+
+
+async def test_a_member_checks_its_topic_every_3_seconds(errors: BrokerErrors, moments: list[float]) -> None:
+    """A member checks every 3 s that its topic was not recreated, and then fails."""
+    checks = list[float]()
 
     async def check() -> None:
         checks.append(moments[-1])
@@ -114,12 +121,9 @@ async def test_a_member_checks_its_topic_every_3_seconds(errors: BrokerErrors, m
     await member.aclose()
 
 
-async def test_slow_checks_leave_time_for_messages(errors: BrokerErrors, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_checks_leave_time_for_messages(errors: BrokerErrors, moments: list[float]) -> None:
     """If a check of the topic takes longer than the interval, messages are still received for 3 s until the next."""
-    monkeypatch.setattr("pycalc.streaming.kafka.consumer.Consumer", Driver)
-    monkeypatch.setattr("pycalc.streaming.kafka.consumer.RECEIVE_SECONDS", 0.0)
-    moments, checks = [100.0], list[float]()
-    monkeypatch.setattr("pycalc.streaming.kafka.consumer.monotonic", lambda: moments[-1])
+    checks = list[float]()
 
     async def check() -> None:
         checks.append(moments[-1])

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pycalc import __version__
+from pycalc.models.audit import AUDIT_EXAMPLE
+from pycalc.models.history import HISTORY_EXAMPLE
 from pycalc.models.json_text import json_literal
 from pycalc.services.calculations.planning import DEFAULT_OPTIONS, Options, Request, make_plan
 from pycalc.services.compute.worker import execute
 from pycalc.services.operations import CALCULATIONS
 
-ID = "01a22906-89c8-7645-876f-c70985c56e80"
-_TIME = "2026-11-29T20:37:04.072Z"
+ID = HISTORY_EXAMPLE["id"]
+_TIME = HISTORY_EXAMPLE["created_at"]
 _MOST_DIGITS = 25_000_000
 
 CALCULATED = {*CALCULATIONS, "calculate"}  # ids of the operations whose response is one calculation
@@ -51,31 +53,8 @@ def digits_of(operation_id: str) -> str:
 
 # Examples by the name of a schema or a member that has none of its own, or by the names of both (``Schema.member``).
 _VALUES: Mapping[str, Any] = {
-    "HistoryItem": {
-        "id": ID,
-        "operation": "fibonacci",
-        "input": {"n": 100},
-        "result": "354224848179261915075",
-        "digits": 21,
-        "exact": True,
-        "leading": "35422484817926191507",
-        "trailing": "54224848179261915075",
-        "sha256": "9f3cd0550139d594df1a95c59b7cac2469e3f594ead276485b23a5016f09e830",
-        "cached": False,
-        "elapsed_ms": 0.278,
-        "user": "ada",
-        "created_at": _TIME,
-    },
-    "AuditItem": {
-        "id": ID,
-        "created_at": _TIME,
-        "action": "account changed",
-        "actor": "root",
-        "subject": "ada",
-        "address": "198.51.100.7",
-        "outcome": "done",
-        "details": {"changed": {"disabled": True}},
-    },
+    "HistoryItem": HISTORY_EXAMPLE,
+    "AuditItem": AUDIT_EXAMPLE,
     "EvaluationPreview": {
         "expression": "3^(10^12)",
         "call": {"operation": "pow", "input": {"x": 3, "y": 1_000_000_000_000}},
